@@ -1,0 +1,1 @@
+//! The Athena tables of a pipeline as SQL.

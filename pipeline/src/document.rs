@@ -1,0 +1,1 @@
+//! How a file for `kubectl apply` is read.

@@ -1,0 +1,29 @@
+//! The contract of StockPipeline: everything that the operator and the workers must agree on.
+//!
+//! Pure values and functions only: no Kubernetes client, no async runtime, no I/O, no clock.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | [`document`] | how a file for `kubectl apply` is read |
+//! | [`spec`] | what a user writes |
+//! | [`checked`] | the pipeline after checking, or every field error at once |
+//! | [`schema`] | columns and the one type table |
+//! | [`value`] | text of a record to a typed value |
+//! | [`rules`] | everything that decides what a record becomes |
+//! | [`layout`] | object keys, Hive partition values, ledger keys |
+//! | [`plan`] | the record of one rotation |
+//! | [`ddl`] | the Athena tables as SQL |
+//! | [`launch`] | how a worker is started and ends |
+
+pub mod checked;
+pub mod ddl;
+pub mod document;
+pub mod launch;
+pub mod layout;
+pub mod plan;
+pub mod rules;
+pub mod schema;
+pub mod spec;
+pub mod value;
+
+pub use checked::Pipeline;

@@ -1,0 +1,44 @@
+//! The worker of StockPipeline: producer and sink of one pipeline, and the commands around them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`feed`] | rows of a source: CSV, synthetic |
+//! | [`producer`] | feeds the rows of the assigned slots into Kafka |
+//! | [`slots`] | the group protocol of the slots and their progress records |
+//! | [`kafka`] | client settings, authentication, topic id |
+//! | [`topic`] | makes and keeps the topics |
+//! | [`source`] | takes records from Kafka in batches; the only consumer of the data topic |
+//! | [`record`] | one Kafka record, borrowed |
+//! | [`decode`] | JSON text to typed values (pure) |
+//! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
+//! | [`encode`] | buffered rows to the bytes of objects (pure) |
+//! | [`ledger`] | the plans in S3 |
+//! | [`store`] | S3: conditional writes, retries, error classes |
+//! | [`sink`] | the one loop that owns all state of a sink |
+//! | [`local`] | the whole data path in one process |
+//! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
+//! | [`audit`] | proves delivery from what is stored |
+//! | [`status`] | what `/status` says |
+//! | [`metrics`] | all metrics |
+//! | [`http`] | the read-only endpoints |
+
+pub mod audit;
+pub mod batch;
+pub mod decode;
+pub mod embedded;
+pub mod encode;
+pub mod error;
+pub mod feed;
+pub mod http;
+pub mod kafka;
+pub mod ledger;
+pub mod local;
+pub mod metrics;
+pub mod producer;
+pub mod record;
+pub mod sink;
+pub mod slots;
+pub mod source;
+pub mod status;
+pub mod store;
+pub mod topic;

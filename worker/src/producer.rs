@@ -1,0 +1,1 @@
+//! Feeds the rows of the assigned slots into Kafka, exactly once where the broker has transactions.
