@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`feed`] | rows of a source: CSV, synthetic |
+//! | [`progress`] | how far production and delivery have come |
 //! | [`producer`] | feeds the rows of the assigned slots into Kafka |
 //! | [`slots`] | the group protocol of the slots and their progress records |
 //! | [`kafka`] | client settings, authentication, topic id |
@@ -35,6 +36,7 @@ pub mod ledger;
 pub mod local;
 pub mod metrics;
 pub mod producer;
+pub mod progress;
 pub mod record;
 pub mod sink;
 pub mod slots;
