@@ -19,12 +19,14 @@
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
+//! | [`clock`] | the clocks of this machine |
 //! | [`status`] | what `/status` says |
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
 
 pub mod audit;
 pub mod batch;
+pub mod clock;
 pub mod decode;
 pub mod embedded;
 pub mod encode;
