@@ -20,6 +20,7 @@
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
+//! | [`clock`] | the clocks of this machine |
 //! | [`status`] | what `/status` says |
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
@@ -27,6 +28,7 @@
 pub mod audit;
 pub mod batch;
 pub mod contact;
+pub mod clock;
 pub mod decode;
 pub mod embedded;
 pub mod encode;
