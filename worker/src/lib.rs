@@ -9,6 +9,7 @@
 //! | [`kafka`] | client settings, authentication, topic id |
 //! | [`topic`] | makes and keeps the topics |
 //! | [`source`] | takes records from Kafka in batches; the only consumer of the data topic |
+//! | [`contact`] | when a broker was last heard from |
 //! | [`record`] | one Kafka record, borrowed |
 //! | [`decode`] | JSON text to typed values (pure) |
 //! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
@@ -28,6 +29,7 @@
 
 pub mod audit;
 pub mod batch;
+pub mod contact;
 pub mod clock;
 pub mod decode;
 pub mod embedded;
