@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stockpipeline::checked::{Kafka, KafkaAuth, KafkaTls, KeyRef, Topic};
