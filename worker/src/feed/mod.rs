@@ -7,8 +7,17 @@
 //! Nothing is dropped in silence: a row that cannot be parsed goes on as its own text with a reason
 //! ([`Malformed`]); only lines without a single byte are left out, and counted.
 
+mod csv;
+mod cut;
+mod download;
 mod error;
+mod header;
+mod json;
+mod mix;
+mod order;
 mod synthetic;
+mod unpack;
+mod window;
 
 pub mod pace;
 pub mod places;
@@ -132,8 +141,11 @@ pub struct Feed {
 }
 
 enum Kind {
-    Synthetic(synthetic::Ticks),
+    Csv(Box<csv::Replay>),
+    Synthetic(Box<synthetic::Ticks>),
 }
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 impl Feed {
     /// Opens a source: fetches the file if it is elsewhere, takes its fingerprint, checks its header and, for an order
@@ -143,9 +155,9 @@ impl Feed {
     /// [`FeedError`]; a download is retried first, as [`Limits`] says. Safe to cancel.
     pub async fn open(source: &Source, opening: &Opening<'_>) -> Result<Self, FeedError> {
         match source {
-            Source::CsvReplay(_) => todo!("next commit"),
+            Source::CsvReplay(settings) => Ok(Self { kind: Kind::Csv(Box::new(csv::Replay::open(settings, opening).await?)) }),
             Source::Synthetic(settings) => {
-                Ok(Self { kind: Kind::Synthetic(synthetic::Ticks::new(settings, opening.schema, opening.key_column)) })
+                Ok(Self { kind: Kind::Synthetic(Box::new(synthetic::Ticks::new(settings, opening.schema, opening.key_column))) })
             }
             Source::ExternalTopic => Err(FeedError::NotProduced),
         }
@@ -158,14 +170,16 @@ impl Feed {
     /// [`FeedError`] when the source cannot be read on; every row before it was given.
     pub fn advance(&mut self) -> Result<Option<RowHead<'_>>, FeedError> {
         match &mut self.kind {
+            Kind::Csv(replay) => replay.advance(),
             Kind::Synthetic(ticks) => Ok(ticks.advance()),
         }
     }
 
     /// Appends the value of the row that [`Feed::advance`] found last: a JSON object, or its own text if it is malformed.
     /// At most [`MAX_ROW_BYTES`].
-    pub fn encode(&self, value: &mut Vec<u8>) {
-        match &self.kind {
+    pub fn encode(&mut self, value: &mut Vec<u8>) {
+        match &mut self.kind {
+            Kind::Csv(replay) => replay.encode(value),
             Kind::Synthetic(ticks) => ticks.encode(value),
         }
     }
@@ -197,6 +211,7 @@ impl Feed {
     /// As [`Feed::advance`].
     pub fn seek(&mut self, number: u64) -> Result<bool, FeedError> {
         match &mut self.kind {
+            Kind::Csv(replay) => replay.seek(number),
             Kind::Synthetic(ticks) => Ok(ticks.seek(number)),
         }
     }
@@ -206,6 +221,7 @@ impl Feed {
     #[must_use]
     pub fn rows_total(&self) -> Option<u64> {
         match &self.kind {
+            Kind::Csv(replay) => replay.rows_total(),
             Kind::Synthetic(ticks) => ticks.rows_total(),
         }
     }
@@ -214,6 +230,7 @@ impl Feed {
     #[must_use]
     pub fn bytes_read(&self) -> Option<BytesRead> {
         match &self.kind {
+            Kind::Csv(replay) => Some(replay.bytes_read()),
             Kind::Synthetic(_) => None,
         }
     }
@@ -223,6 +240,7 @@ impl Feed {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         match &self.kind {
+            Kind::Csv(replay) => replay.fingerprint(),
             Kind::Synthetic(ticks) => ticks.fingerprint(),
         }
     }
@@ -231,6 +249,7 @@ impl Feed {
     #[must_use]
     pub fn counts(&self) -> Counts {
         match &self.kind {
+            Kind::Csv(replay) => replay.counts(),
             Kind::Synthetic(ticks) => ticks.counts(),
         }
     }
