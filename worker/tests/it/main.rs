@@ -4,4 +4,5 @@
 
 mod faults;
 mod http;
+mod sink;
 mod store;
