@@ -22,6 +22,13 @@ impl Epoch {
         Self(hex(&Sha256::digest(incarnation.as_bytes())[..8]))
     }
 
+    /// Returns the epoch of a name in the ledger, or None when it is not 16 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let digits = name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        (name.len() == 16 && digits).then(|| Self(name.to_owned()))
+    }
+
     /// Returns the 16 digits.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -46,7 +53,13 @@ impl LedgerKeys {
     /// Returns the keys under `<prefix>/<consumer group>/<epoch>/`.
     #[must_use]
     pub fn new(prefix: &str, consumer_group: &str, epoch: &Epoch) -> Self {
-        Self { group_prefix: format!("{prefix}/{}/", escape(consumer_group)), epoch: epoch.clone() }
+        Self { group_prefix: Self::group_prefix(prefix, consumer_group), epoch: epoch.clone() }
+    }
+
+    /// Returns the prefix of all epochs of a consumer group, with a slash at its end.
+    #[must_use]
+    pub fn group_prefix(prefix: &str, consumer_group: &str) -> String {
+        format!("{prefix}/{}/", escape(consumer_group))
     }
 
     /// Returns the prefix of all epochs of the group, with a slash at its end.

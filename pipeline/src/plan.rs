@@ -11,6 +11,9 @@ use crate::rules::Rules;
 /// Version of the plan's format; a worker that meets a higher one stops.
 pub const PLAN_VERSION: u32 = 1;
 
+/// Name of the object metadata in which every data object names its plan ([`Plan::mark`]).
+pub const PLAN_METADATA: &str = "stockpipeline-plan";
+
 /// One rotation of one Kafka partition: an offset range, the rules it was sealed under and the objects it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -108,6 +111,14 @@ pub struct Root {
     pub topic: String,
     /// First offset of each partition's chain, by `startFrom`; a partition that is missing starts at 0.
     pub starts: std::collections::BTreeMap<i32, i64>,
+}
+
+impl Plan {
+    /// Returns the text that every data object of the plan carries under [`PLAN_METADATA`].
+    #[must_use]
+    pub fn mark(&self) -> String {
+        format!("{}/p{:05}/{:020}-{:020}", self.epoch.as_str(), self.partition, self.first, self.last)
+    }
 }
 
 impl Root {
