@@ -11,15 +11,18 @@
 //! | [`value`] | text of a record to a typed value |
 //! | [`rules`] | everything that decides what a record becomes |
 //! | [`layout`] | object keys, Hive partition values, ledger keys |
+//! | [`murmur2`] | the hash of Kafka's partitioner |
 //! | [`plan`] | the record of one rotation |
 //! | [`ddl`] | the Athena tables as SQL |
 //! | [`launch`] | how a worker is started and ends |
 
 pub mod checked;
+mod civil;
 pub mod ddl;
 pub mod document;
 pub mod launch;
 pub mod layout;
+pub mod murmur2;
 pub mod plan;
 pub mod rules;
 pub mod schema;

@@ -3,8 +3,13 @@
 //! The worker's Arrow and Parquet types follow from [`ColumnType`] by an exhaustive match, the text forms from
 //! [`crate::value`]. Gives nothing of the user's raw spec: a [`Schema`] is checked.
 
-use jiff::tz::TimeZone;
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
+
+use crate::civil::{self, FIRST_MICROS, LAST_MICROS, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
 
 /// Names of the columns that every row starts with, in this order.
 pub const KAFKA_COLUMNS: [&str; 3] = ["_kafka_partition", "_kafka_offset", "_kafka_timestamp"];
@@ -139,10 +144,18 @@ impl Zone {
     /// Returns the zone of an IANA name such as `America/New_York`, or None when there is none of that name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        if name == "UTC" {
+        if name.eq_ignore_ascii_case("UTC") {
             return Some(Self::utc());
         }
-        TimeZone::get(name).ok().map(Self)
+        // The rules that were compiled in, so that rows do not depend on the machine's own time zone files.
+        let rules = TimeZoneDatabase::bundled().get(name).ok()?;
+        if rules.is_unknown() { None } else { Some(Self(rules)) }
+    }
+
+    /// Returns whether the zone is UTC under that name.
+    #[must_use]
+    pub fn is_utc(&self) -> bool {
+        self.0 == TimeZone::UTC
     }
 
     /// Returns the rules of the zone.
@@ -156,6 +169,44 @@ impl Zone {
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
+
+    /// Returns the local time of an instant; both in microseconds since 1970.
+    #[must_use]
+    pub fn local(&self, micros: i64) -> i64 {
+        if self.is_utc() {
+            return micros;
+        }
+        let seconds = micros.div_euclid(MICROS_PER_SECOND).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+        let instant = Timestamp::from_second(seconds).expect("a second within the range of Timestamp is one");
+        micros.saturating_add(offset_micros(self.0.to_offset(instant)))
+    }
+
+    /// Returns the instant of a local time; both in microseconds since 1970.
+    ///
+    /// A local time that the zone skips is taken with the offset before the jump, one that it repeats is the earlier of both.
+    #[must_use]
+    pub fn instant(&self, local_micros: i64) -> i64 {
+        if self.is_utc() {
+            return local_micros;
+        }
+        let days = day_of(local_micros.clamp(FIRST_MICROS, LAST_MICROS));
+        let civil::Day { year, month, day } = civil_from_days(days);
+        let second = local_micros.rem_euclid(MICROS_PER_DAY) / MICROS_PER_SECOND;
+        let part = |value: i64| i8::try_from(value).expect("hours, minutes and seconds are below 60");
+        let year = i16::try_from(year).expect("the year was clamped to 1..=9999");
+        let date = jiff::civil::date(year, part(month.into()), part(day.into()));
+        let time = jiff::civil::time(part(second / 3_600), part(second / 60 % 60), part(second % 60), 0);
+        let offset = match self.0.to_ambiguous_timestamp(date.to_datetime(time)).offset() {
+            AmbiguousOffset::Unambiguous { offset } => offset,
+            AmbiguousOffset::Gap { before, .. } | AmbiguousOffset::Fold { before, .. } => before,
+        };
+        local_micros.saturating_sub(offset_micros(offset))
+    }
+}
+
+/// Returns the microseconds that a zone's local time is ahead of UTC.
+pub(crate) fn offset_micros(offset: Offset) -> i64 {
+    i64::from(offset.seconds()) * MICROS_PER_SECOND
 }
 
 impl Serialize for Zone {
@@ -207,6 +258,30 @@ impl ColumnType {
             Self::Boolean => "boolean".to_owned(),
             Self::Timestamp { .. } => "timestamp".to_owned(),
             Self::Date { .. } => "date".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Decimal { precision, scale, .. } => write!(out, "Decimal({precision},{scale})"),
+            Self::String | Self::Int | Self::Bigint | Self::Double | Self::Boolean | Self::Timestamp { .. } | Self::Date { .. } => {
+                out.write_str(self.spec_name())
+            }
+        }
+    }
+}
+
+impl EpochUnit {
+    /// Returns the unit's name in a sentence.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Milliseconds => "milliseconds",
+            Self::Microseconds => "microseconds",
+            Self::Nanoseconds => "nanoseconds",
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Classes of errors: the only place that decides about retry, exit code and metric label.
 
+use serde::{Deserialize, Serialize};
 use stockpipeline::launch::Exit;
 
 /// Who can do something about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     /// The user: input, configuration, permissions.
     User,

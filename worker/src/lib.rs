@@ -9,6 +9,7 @@
 //! | [`kafka`] | client settings, authentication, topic id |
 //! | [`topic`] | makes and keeps the topics |
 //! | [`source`] | takes records from Kafka in batches; the only consumer of the data topic |
+//! | [`contact`] | when a broker was last heard from |
 //! | [`record`] | one Kafka record, borrowed |
 //! | [`decode`] | JSON text to typed values (pure) |
 //! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
@@ -19,12 +20,15 @@
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
+//! | [`clock`] | the clocks of this machine |
 //! | [`status`] | what `/status` says |
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
 
 pub mod audit;
 pub mod batch;
+pub mod contact;
+pub mod clock;
 pub mod decode;
 pub mod embedded;
 pub mod encode;

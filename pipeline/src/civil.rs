@@ -1,0 +1,93 @@
+//! Days and instants of the proleptic Gregorian calendar as integers, without a time zone.
+//!
+//! Both conversions are Howard Hinnant's (`days_from_civil`, `civil_from_days`), exact for every year of the type table.
+
+/// Microseconds of a second.
+pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
+/// Microseconds of a day.
+pub(crate) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+/// First instant of the type table: 0001-01-01T00:00:00Z.
+pub(crate) const FIRST_MICROS: i64 = days_from_civil(1, 1, 1) as i64 * MICROS_PER_DAY;
+/// Last instant of the type table: 9999-12-31T23:59:59.999999Z.
+pub(crate) const LAST_MICROS: i64 = (days_from_civil(9999, 12, 31) as i64 + 1) * MICROS_PER_DAY - 1;
+
+/// A day of the calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Day {
+    /// Year; 0 is 1 BC.
+    pub(crate) year: i32,
+    /// Month, 1 to 12.
+    pub(crate) month: u32,
+    /// Day of the month, 1 to 31.
+    pub(crate) day: u32,
+}
+
+/// Returns the days from 1970-01-01 to a day that exists.
+pub(crate) const fn days_from_civil(year: i32, month: u32, day: u32) -> i32 {
+    // March is the first month, so that the leap day is the last day of the year.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_of_year = (month as i32 + 9) % 12;
+    let day_of_year = (153 * month_of_year + 2) / 5 + day as i32 - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+/// Returns the day that lies so many days after 1970-01-01.
+pub(crate) const fn civil_from_days(days: i32) -> Day {
+    let days = days as i64 + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_of_year = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
+    let month = if month_of_year < 10 { month_of_year + 3 } else { month_of_year - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    Day { year: year as i32, month: month as u32, day: day as u32 }
+}
+
+/// Returns the number of days of a month, 1 to 12.
+pub(crate) const fn days_in_month(year: i32, month: u32) -> u32 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Returns the days from 1970-01-01 to the day of an instant.
+pub(crate) const fn day_of(micros: i64) -> i32 {
+    micros.div_euclid(MICROS_PER_DAY) as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_agree_with_the_calendar_of_jiff() {
+        let epoch = jiff::civil::date(1970, 1, 1);
+        for year in [1, 4, 100, 400, 1582, 1600, 1899, 1900, 1965, 1969, 1970, 1972, 2000, 2024, 2026, 9999] {
+            for month in 1..=12 {
+                for day in 1..=days_in_month(year, month) {
+                    let date = jiff::civil::date(year as i16, month as i8, day as i8);
+                    let days = days_from_civil(year, month, day);
+                    assert_eq!(days, epoch.until(date).unwrap().get_days(), "{date}");
+                    assert_eq!(civil_from_days(days), Day { year, month, day }, "{date}");
+                }
+                assert!(jiff::civil::Date::new(year as i16, month as i8, days_in_month(year, month) as i8 + 1).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn instants_of_the_table_are_years_1_to_9999() {
+        assert_eq!(FIRST_MICROS, -62_135_596_800_000_000);
+        assert_eq!(LAST_MICROS, 253_402_300_799_999_999);
+        assert_eq!(day_of(-1), -1);
+        assert_eq!(day_of(0), 0);
+    }
+}
