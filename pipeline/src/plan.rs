@@ -3,6 +3,8 @@
 //! Plans of a partition form a chain: `first` of the next is `last` + 1 of this one, gaps in the offsets included.
 //! A stored plan is never changed; whoever stores it first has decided the rotation.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Epoch;
@@ -11,8 +13,8 @@ use crate::rules::Rules;
 /// Version of the plan's format; a worker that meets a higher one stops.
 pub const PLAN_VERSION: u32 = 1;
 
-/// Name of the object metadata in which every data object names its plan ([`Plan::mark`]).
-pub const PLAN_METADATA: &str = "stockpipeline-plan";
+/// Name of the object metadata in which every data object names its plan.
+const PLAN_METADATA: &str = "stockpipeline-plan";
 
 /// One rotation of one Kafka partition: an offset range, the rules it was sealed under and the objects it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,13 +112,23 @@ pub struct Root {
     /// Topic.
     pub topic: String,
     /// First offset of each partition's chain, by `startFrom`; a partition that is missing starts at 0.
-    pub starts: std::collections::BTreeMap<i32, i64>,
+    pub starts: BTreeMap<i32, i64>,
 }
 
 impl Plan {
-    /// Returns the text that every data object of the plan carries under [`PLAN_METADATA`].
+    /// Returns the user metadata that every data object of the plan carries.
     #[must_use]
-    pub fn mark(&self) -> String {
+    pub fn object_metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(PLAN_METADATA.to_owned(), self.mark())])
+    }
+
+    /// Returns whether an object with this user metadata was written by the plan.
+    #[must_use]
+    pub fn claims(&self, metadata: &BTreeMap<String, String>) -> bool {
+        metadata.get(PLAN_METADATA).is_some_and(|mark| *mark == self.mark())
+    }
+
+    fn mark(&self) -> String {
         format!("{}/p{:05}/{:020}-{:020}", self.epoch.as_str(), self.partition, self.first, self.last)
     }
 }

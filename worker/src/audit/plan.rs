@@ -6,7 +6,7 @@ use std::panic;
 use bytes::Bytes;
 use serde::Deserialize;
 use stockpipeline::layout::{Epoch, LedgerKeys, parse_object_key};
-use stockpipeline::plan::{PLAN_METADATA, PLAN_VERSION, Plan, PlannedObject, ZoneName};
+use stockpipeline::plan::{PLAN_VERSION, Plan, PlannedObject, ZoneName};
 
 use super::offsets::{Offsets, compare};
 use super::report::{Difference, DifferenceKind, Zones};
@@ -103,7 +103,8 @@ fn parse(body: &[u8], place: &PlanPlace) -> Result<Plan, String> {
     }
     let plan: Plan = serde_json::from_slice(body).map_err(|error| format!("is no plan: {error}"))?;
     if (&plan.epoch, plan.partition, plan.first) != (&place.epoch, place.partition, place.first) {
-        return Err(format!("is the plan {} and stands under another one's key", plan.mark()));
+        let Plan { epoch, partition, first, .. } = plan;
+        return Err(format!("is of epoch {}, partition {partition}, offset {first} and stands under another plan's key", epoch.as_str()));
     }
     if plan.last < plan.first {
         return Err(format!("ends at {} before it starts", plan.last));
@@ -128,10 +129,8 @@ async fn prove_object(store: &Store, plan: &Plan, object: &PlannedObject, proof:
         proof.missing.push(key.to_owned());
         return Ok(None);
     };
-    match info.metadata.get(PLAN_METADATA) {
-        Some(mark) if *mark == plan.mark() => {}
-        Some(mark) => proof.differs(DifferenceKind::ObjectMark, key, format!("names the plan {mark}, not {}", plan.mark())),
-        None => proof.differs(DifferenceKind::ObjectMark, key, "names no plan"),
+    if !plan.claims(&info.metadata) {
+        proof.differs(DifferenceKind::ObjectMark, key, format!("was not written by the plan that lists it: its metadata is {:?}", info.metadata));
     }
     let Some(format) = Format::of(object.zone, &plan.rules) else {
         proof.differs(DifferenceKind::Plan, key, format!("its plan lists it in the {} zone and has no such zone", object.zone.label()));
