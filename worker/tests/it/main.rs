@@ -1,0 +1,5 @@
+//! Tests that use the network of this machine: real protocols, in process.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod http;
