@@ -21,11 +21,10 @@ mod offsets;
 mod secrets;
 
 pub use admin::{Admin, ConfigValue, NewTopic, Outcome, TopicDescription};
-pub use context::{Context, Reason, Trouble};
+pub use context::{Context, Reason, TokenSource, Trouble};
 pub use native::{TopicIdentity, topic_id};
 pub use offsets::{Committed, committed, offsets_for_times, watermarks};
 
-use context::Iam;
 use secrets::Secrets;
 
 /// Who a client says that it is.
@@ -58,11 +57,13 @@ impl Clients {
         let mut secrets = Secrets::new(secrets_dir);
         let mut config = base_config(kafka, &identity);
         authenticate(kafka, &mut secrets, &mut config)?;
-        let iam = match kafka.auth {
-            checked::KafkaAuth::MskIam => Some(Iam { region: identity.region, credentials: identity.credentials }),
-            checked::KafkaAuth::None | checked::KafkaAuth::SaslScram { .. } | checked::KafkaAuth::MutualTls { .. } => None,
+        let tokens = match kafka.auth {
+            checked::KafkaAuth::MskIam => TokenSource::msk(identity.region, identity.credentials),
+            checked::KafkaAuth::None | checked::KafkaAuth::SaslScram { .. } | checked::KafkaAuth::MutualTls { .. } => {
+                TokenSource::default()
+            }
         };
-        let context = Context::new(secrets.texts(), iam);
+        let context = Context::new(secrets.texts(), tokens);
         Ok(Self { config, context, secrets: Arc::new(secrets) })
     }
 
@@ -76,6 +77,12 @@ impl Clients {
     #[must_use]
     pub fn context(&self) -> Context {
         self.context.clone()
+    }
+
+    /// Returns the source of the tokens that a context of one's own gives to librdkafka.
+    #[must_use]
+    pub fn tokens(&self) -> TokenSource {
+        self.context.tokens()
     }
 
     /// Returns a client for administrative acts.

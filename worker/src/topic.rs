@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use stockpipeline::checked::Topic;
 use tracing::info;
 
+use crate::clock::wall_millis;
 use crate::kafka::{Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, TopicDescription, is_about_permission, is_for_user};
+use crate::status::{TopicDifference, TopicReport, TopicState};
 
 /// How long one question to the brokers may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,70 +27,20 @@ pub struct SlotsTopic<'a> {
     pub slots: u32,
 }
 
-/// How a topic stands to what the pipeline wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum TopicState {
-    /// As wanted.
-    InSync,
-    /// Just made, or not to be seen on every broker yet.
-    Creating,
-    /// Configs differ and could not be set.
-    ConfigDrift,
-    /// Other partitions or replicas than wanted, and that cannot be changed.
-    PartitionMismatch,
-    /// There is none of that name; waited for where the pipeline only observes.
-    NotFound,
-    /// The brokers refuse the credentials or the permission.
-    AuthFailed,
-    /// No broker answers.
-    BrokerUnreachable,
-    /// Only looked at.
-    Observed,
-}
-
-/// One config that is not as wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ConfigDifference {
-    /// Name.
-    pub name: String,
-    /// Value that the pipeline wants.
-    pub wanted: String,
-    /// Value in force; None where the broker names none.
-    pub actual: Option<String>,
-}
-
-/// What `/status` says of a topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TopicReport {
-    /// Name.
-    pub name: String,
-    /// Topic id; None where it is not known.
-    pub id: Option<String>,
-    /// Partitions; None where they are not known.
-    pub partitions: Option<i32>,
-    /// Partitions that the pipeline wants; None where it takes what is there.
-    pub wanted_partitions: Option<i32>,
-    /// Configs that are not as wanted.
-    pub configs_differ: Vec<ConfigDifference>,
-    /// How it stands.
-    pub state: TopicState,
-    /// What is wrong and the way out; empty where nothing is.
-    pub message: String,
-}
-
-impl TopicReport {
-    /// Returns whether producers and sinks can work with the topic.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        match self.state {
-            TopicState::InSync | TopicState::ConfigDrift | TopicState::PartitionMismatch | TopicState::Observed => {
-                self.partitions.is_some()
-            }
-            TopicState::Creating | TopicState::NotFound | TopicState::AuthFailed | TopicState::BrokerUnreachable => false,
-        }
-    }
+/// Returns whether producers and sinks can work with a topic of which this was seen.
+#[must_use]
+pub fn is_usable(report: &TopicReport) -> bool {
+    let is_there = match report.state {
+        TopicState::Creating | TopicState::NotFound | TopicState::NotMeasured => false,
+        TopicState::InSync
+        | TopicState::ConfigDrift
+        | TopicState::PartitionMismatch
+        | TopicState::Observed
+        // Something else than looking at the topic was refused or not answered.
+        | TopicState::AuthFailed
+        | TopicState::BrokerUnreachable => true,
+    };
+    is_there && report.partitions.is_some_and(|partitions| partitions > 0)
 }
 
 /// What was deleted.
@@ -180,7 +131,7 @@ fn reconcile(clients: &Clients, topic: &Topic, slots: Option<SlotsTopic<'_>>, ac
     };
     let admin = match clients.admin() {
         Ok(admin) => admin,
-        Err(error) => return failed(&data, &error),
+        Err(error) => return failed(&data, None, &error),
     };
     let report = reconcile_one(&admin, &data, act);
     let Some(slots) = slots else { return report };
@@ -214,39 +165,42 @@ fn combine(data: TopicReport, slots: TopicReport) -> TopicReport {
 }
 
 fn reconcile_one(admin: &Admin, wanted: &Wanted<'_>, act: Act) -> TopicReport {
-    match try_reconcile(admin, wanted, act) {
-        Ok(report) => report,
-        Err(error) => failed(wanted, &error),
+    match find_or_create(admin, wanted) {
+        Ok(Some(found)) => maintain(admin, wanted, found, act),
+        Ok(None) => {
+            let state = if wanted.is_managed { TopicState::Creating } else { TopicState::NotFound };
+            report_of(wanted, None, Vec::new(), (state, absence(wanted)))
+        }
+        Err(error) => failed(wanted, None, &error),
     }
 }
 
-fn try_reconcile(admin: &Admin, wanted: &Wanted<'_>, act: Act) -> Result<TopicReport, KafkaError> {
-    let Some(found) = find_or_create(admin, wanted)? else {
-        let state = if wanted.is_managed { TopicState::Creating } else { TopicState::NotFound };
-        return Ok(report_of(wanted, None, Vec::new(), (state, absence(wanted))));
-    };
-    let found = if act == Act::Keep { add_partitions(admin, wanted, found)? } else { found };
+/// Adds partitions and sets configs where that is wanted, and says how the topic stands then.
+fn maintain(admin: &Admin, wanted: &Wanted<'_>, mut found: TopicDescription, act: Act) -> TopicReport {
+    let may_change = act == Act::Keep && wanted.is_managed;
+    if may_change && let Err(error) = add_partitions(admin, wanted, &mut found) {
+        return failed(wanted, Some(&found), &error);
+    }
     let configs = match admin.describe_configs(wanted.name, REQUEST_TIMEOUT) {
         Ok(configs) => configs,
         // A client may produce without the right to look at configs; that is no reason to stop.
         Err(error) if error.code().is_some_and(is_about_permission) => {
-            let message = format!("{error}; allow DescribeConfigs on the topic");
             let state = if wanted.is_managed { TopicState::ConfigDrift } else { TopicState::Observed };
-            return Ok(report_of(wanted, Some(&found), Vec::new(), (state, message)));
+            return report_of(wanted, Some(&found), Vec::new(), (state, format!("{error}; allow DescribeConfigs on the topic")));
         }
-        Err(error) => return Err(error),
+        Err(error) => return failed(wanted, Some(&found), &error),
     };
     let mut differ = differences(wanted.config, &configs);
     let mut refused = String::new();
-    if act == Act::Keep && wanted.is_managed && !differ.is_empty() {
+    if may_change && !differ.is_empty() {
         match set_configs(admin, wanted.name, &differ) {
             Ok(()) => differ.clear(),
             Err(error) if error.code().is_some_and(is_for_user) => refused = error.to_string(),
-            Err(error) => return Err(error),
+            Err(error) => return failed(wanted, Some(&found), &error),
         }
     }
     let verdict = judge(wanted, &found, &differ, &refused);
-    Ok(report_of(wanted, Some(&found), differ, verdict))
+    report_of(wanted, Some(&found), differ, verdict)
 }
 
 /// Returns the topic as it is; None while it is not there or not to be seen yet.
@@ -269,35 +223,36 @@ fn absence(wanted: &Wanted<'_>) -> String {
     }
 }
 
-fn add_partitions(admin: &Admin, wanted: &Wanted<'_>, found: TopicDescription) -> Result<TopicDescription, KafkaError> {
-    let (true, false, Some(partitions)) = (wanted.is_managed, wanted.partitions_are_fixed, wanted.partitions) else { return Ok(found) };
+fn add_partitions(admin: &Admin, wanted: &Wanted<'_>, found: &mut TopicDescription) -> Result<(), KafkaError> {
+    let (false, Some(partitions)) = (wanted.partitions_are_fixed, wanted.partitions) else { return Ok(()) };
     if found.partitions >= partitions {
-        return Ok(found);
+        return Ok(());
     }
     admin.create_partitions(wanted.name, partitions, REQUEST_TIMEOUT)?;
     info!(topic = wanted.name, before = found.partitions, partitions, "added partitions");
-    Ok(admin.describe_topic(wanted.name, REQUEST_TIMEOUT)?.unwrap_or(found))
+    found.partitions = partitions;
+    Ok(())
 }
 
-fn set_configs(admin: &Admin, name: &str, differ: &[ConfigDifference]) -> Result<(), KafkaError> {
-    let configs: Vec<(&str, &str)> = differ.iter().map(|difference| (difference.name.as_str(), difference.wanted.as_str())).collect();
+fn set_configs(admin: &Admin, name: &str, differ: &[TopicDifference]) -> Result<(), KafkaError> {
+    let configs: Vec<(&str, &str)> = differ.iter().map(|difference| (difference.name.as_str(), difference.desired.as_str())).collect();
     admin.set_configs(name, &configs, REQUEST_TIMEOUT)?;
     info!(topic = name, configs = ?configs, "set configs");
     Ok(())
 }
 
-fn differences(wanted: &BTreeMap<String, String>, actual: &[ConfigValue]) -> Vec<ConfigDifference> {
+fn differences(wanted: &BTreeMap<String, String>, actual: &[ConfigValue]) -> Vec<TopicDifference> {
     let mut differ = Vec::new();
     for (name, value) in wanted {
-        let actual = actual.iter().find(|config| config.name == *name).map(|config| config.value.clone());
-        if actual.as_ref() != Some(value) {
-            differ.push(ConfigDifference { name: name.clone(), wanted: value.clone(), actual });
+        let actual = actual.iter().find(|config| config.name == *name).map_or("", |config| config.value.as_str());
+        if actual != value {
+            differ.push(TopicDifference { name: name.clone(), desired: value.clone(), actual: actual.to_owned() });
         }
     }
     differ
 }
 
-fn judge(wanted: &Wanted<'_>, found: &TopicDescription, differ: &[ConfigDifference], refused: &str) -> (TopicState, String) {
+fn judge(wanted: &Wanted<'_>, found: &TopicDescription, differ: &[TopicDifference], refused: &str) -> (TopicState, String) {
     if !wanted.is_managed && !wanted.partitions_are_fixed {
         return (TopicState::Observed, String::new());
     }
@@ -347,21 +302,33 @@ fn mismatch(wanted: &Wanted<'_>, found: &TopicDescription) -> Option<String> {
 fn report_of(
     wanted: &Wanted<'_>,
     found: Option<&TopicDescription>,
-    configs_differ: Vec<ConfigDifference>,
+    mut differences: Vec<TopicDifference>,
     (state, message): (TopicState, String),
 ) -> TopicReport {
+    if let Some(found) = found {
+        let numbers = [
+            ("partitions", wanted.partitions, found.partitions),
+            ("replicationFactor", wanted.replication_factor, found.replication_factor),
+        ];
+        for (name, desired, actual) in numbers {
+            if let Some(desired) = desired.filter(|desired| *desired != actual) {
+                differences.push(TopicDifference { name: name.to_owned(), desired: desired.to_string(), actual: actual.to_string() });
+            }
+        }
+    }
     TopicReport {
         name: wanted.name.to_owned(),
         id: found.and_then(|found| found.topic_id.clone()),
-        partitions: found.map(|found| found.partitions),
-        wanted_partitions: wanted.partitions,
-        configs_differ,
+        partitions: found.and_then(|found| u32::try_from(found.partitions).ok()),
+        replication_factor: found.and_then(|found| u32::try_from(found.replication_factor).ok()),
         state,
+        differences,
         message,
+        checked_millis: wall_millis(),
     }
 }
 
-fn failed(wanted: &Wanted<'_>, error: &KafkaError) -> TopicReport {
+fn failed(wanted: &Wanted<'_>, found: Option<&TopicDescription>, error: &KafkaError) -> TopicReport {
     let state = match error {
         KafkaError::Secret { .. } => TopicState::AuthFailed,
         KafkaError::Refused { code, .. } if is_about_permission(*code) => TopicState::AuthFailed,
@@ -370,7 +337,7 @@ fn failed(wanted: &Wanted<'_>, error: &KafkaError) -> TopicReport {
             TopicState::BrokerUnreachable
         }
     };
-    report_of(wanted, None, Vec::new(), (state, error.to_string()))
+    report_of(wanted, found, Vec::new(), (state, error.to_string()))
 }
 
 #[cfg(test)]

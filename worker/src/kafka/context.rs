@@ -1,7 +1,7 @@
 //! What every Kafka client's context does: scrubbed logs, tokens of Amazon MSK, and the last thing that brokers refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_msk_iam_sasl_signer::{generate_auth_token, generate_auth_token_from_credentials_provider};
@@ -15,6 +15,7 @@ use rdkafka::producer::ProducerContext;
 use tracing::{debug, error, info, warn};
 
 use super::is_about_permission;
+use crate::clock::wall_millis;
 
 /// How long a token may take: credentials may come from STS or the metadata service.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,14 +30,40 @@ pub struct Context {
 
 struct Shared {
     hidden: Vec<String>,
-    iam: Option<Iam>,
+    tokens: TokenSource,
     trouble: Mutex<Option<Trouble>>,
 }
 
+/// Gives the tokens that Amazon MSK wants. The default one has none to give. Clones are the same source.
+#[derive(Clone, Default)]
+pub struct TokenSource {
+    iam: Option<Arc<Iam>>,
+}
+
 /// What tokens of Amazon MSK are made from.
-pub(super) struct Iam {
-    pub(super) region: String,
-    pub(super) credentials: Option<SharedCredentialsProvider>,
+struct Iam {
+    region: String,
+    credentials: Option<SharedCredentialsProvider>,
+}
+
+impl TokenSource {
+    pub(super) fn msk(region: String, credentials: Option<SharedCredentialsProvider>) -> Self {
+        Self { iam: Some(Arc::new(Iam { region, credentials })) }
+    }
+
+    /// Returns a fresh token. Blocks for up to twenty seconds; may be called inside a runtime.
+    ///
+    /// # Errors
+    /// No source is configured, or no AWS credentials were found in time.
+    pub fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let Some(iam) = &self.iam else {
+            return Err("no source of tokens is configured".into());
+        };
+        // The caller may stand inside a runtime, where blocking on another one is refused: a thread of its own, every few minutes.
+        let signed = std::thread::scope(|scope| scope.spawn(|| sign(iam)).join());
+        let (token, lifetime_ms) = signed.map_err(|_| "the signer panicked")??;
+        Ok(OAuthToken { token, principal_name: "aws".to_owned(), lifetime_ms })
+    }
 }
 
 /// What Kafka clients are waiting for.
@@ -71,14 +98,20 @@ impl Reason {
 }
 
 impl Context {
-    pub(super) fn new(hidden: Vec<String>, iam: Option<Iam>) -> Self {
-        Self { shared: Arc::new(Shared { hidden, iam, trouble: Mutex::new(None) }) }
+    pub(super) fn new(hidden: Vec<String>, tokens: TokenSource) -> Self {
+        Self { shared: Arc::new(Shared { hidden, tokens, trouble: Mutex::new(None) }) }
     }
 
     /// Returns what the clients are waiting for, or None while brokers answer.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.lock().clone()
+    }
+
+    /// Returns the source of the tokens.
+    #[must_use]
+    pub fn tokens(&self) -> TokenSource {
+        self.shared.tokens.clone()
     }
 
     /// Notes that a broker has answered as it should.
@@ -101,7 +134,7 @@ impl Context {
         let mut trouble = self.lock();
         let since_millis = match trouble.as_ref() {
             Some(before) if before.reason == reason => before.since_millis,
-            _ => now_millis(),
+            _ => wall_millis(),
         };
         *trouble = Some(Trouble { reason, message, since_millis });
     }
@@ -133,13 +166,7 @@ impl ClientContext for Context {
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let Some(iam) = &self.shared.iam else {
-            return Err("no source of tokens is configured".into());
-        };
-        // The caller may stand inside a runtime, where blocking on another one is refused: a thread of its own, every few minutes.
-        let signed = std::thread::scope(|scope| scope.spawn(|| sign(iam)).join());
-        let (token, lifetime_ms) = signed.map_err(|_| "the signer panicked")??;
-        Ok(OAuthToken { token, principal_name: "aws".to_owned(), lifetime_ms })
+        self.shared.tokens.token()
     }
 }
 
@@ -170,8 +197,4 @@ fn sign(iam: &Iam) -> Signed {
         Ok(Err(error)) => Err(format!("failed to sign a token for Amazon MSK: {error}")),
         Err(_) => Err(format!("no AWS credentials within {} s to sign a token for Amazon MSK", TOKEN_TIMEOUT.as_secs())),
     }
-}
-
-fn now_millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -23,7 +23,7 @@ pub struct Committed {
 
 /// Returns the committed offsets of partitions with their metadata, in the order asked for.
 ///
-/// A read_committed consumer asks for stable offsets: while a transaction that commits one is undecided, this waits, up to the time-out.
+/// A `read_committed` consumer asks for stable offsets: while a transaction that commits one is undecided, this waits, up to the time-out.
 ///
 /// # Errors
 /// [`KafkaError::Refused`] or [`KafkaError::TimedOut`]; never an offset that may be wrong.
@@ -85,7 +85,7 @@ pub fn offsets_for_times<C: ConsumerContext>(
     Ok(offsets)
 }
 
-/// Returns the low and the high watermark of a partition; of a read_committed client the last stable offset in place of the high one.
+/// Returns the low and the high watermark of a partition; of a `read_committed` client the last stable offset in place of the high one.
 ///
 /// # Errors
 /// [`KafkaError::Refused`] or [`KafkaError::TimedOut`].

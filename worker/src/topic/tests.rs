@@ -15,11 +15,11 @@ fn texts(texts: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn verdict_follows_from_partitions_replicas_and_configs() {
     let none = BTreeMap::new();
-    let drift = [ConfigDifference { name: "retention.ms".to_owned(), wanted: "1".to_owned(), actual: Some("2".to_owned()) }];
+    let drift = [TopicDifference { name: "retention.ms".to_owned(), desired: "1".to_owned(), actual: "2".to_owned() }];
     let observed = |wanted| Wanted { is_managed: false, ..wanted };
     let fixed = |wanted| Wanted { partitions_are_fixed: true, ..wanted };
     let replicated = |wanted| Wanted { replication_factor: Some(3), ..wanted };
-    let cases: Vec<(Wanted<'_>, TopicDescription, &[ConfigDifference], TopicState)> = vec![
+    let cases: Vec<(Wanted<'_>, TopicDescription, &[TopicDifference], TopicState)> = vec![
         (wanted(&none), found(4, 1), &[], TopicState::InSync),
         (wanted(&none), found(4, 1), &drift, TopicState::ConfigDrift),
         (wanted(&none), found(5, 1), &[], TopicState::PartitionMismatch),
@@ -43,8 +43,8 @@ fn only_wanted_configs_can_differ() {
     let actual: Vec<ConfigValue> =
         actual.iter().map(|(name, value)| ConfigValue { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
     let differ = differences(&texts(&[("a", "1"), ("b", "3"), ("c", "4")]), &actual);
-    let names: Vec<(&str, Option<&str>)> = differ.iter().map(|it| (it.name.as_str(), it.actual.as_deref())).collect();
-    assert_eq!(names, [("b", Some("2")), ("c", None)]);
+    let names: Vec<(&str, &str)> = differ.iter().map(|it| (it.name.as_str(), it.actual.as_str())).collect();
+    assert_eq!(names, [("b", "2"), ("c", "")]);
 }
 
 #[test]
@@ -52,6 +52,7 @@ fn trouble_of_the_slots_topic_shows_in_the_report() {
     let none = BTreeMap::new();
     let fine = report_of(&wanted(&none), Some(&found(4, 1)), Vec::new(), (TopicState::InSync, String::new()));
     let broken = report_of(&wanted(&none), None, Vec::new(), (TopicState::AuthFailed, "no".to_owned()));
+    assert!(is_usable(&fine) && !is_usable(&broken));
     let combined = combine(fine.clone(), TopicReport { name: "t.slots".to_owned(), ..broken.clone() });
     assert_eq!(
         (combined.state, combined.message.as_str(), combined.partitions),
