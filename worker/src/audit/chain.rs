@@ -24,7 +24,7 @@ impl Chain {
         let expected = self.next;
         let oldest = self.kept_from.is_none();
         self.kept_from.get_or_insert(first);
-        self.next = self.next.max(last + 1);
+        self.next = self.next.max(last.saturating_add(1));
         self.plans += 1;
         if oldest {
             let before = first < expected;
@@ -33,7 +33,7 @@ impl Chain {
         if first > expected {
             return Some(format!("no plan holds the offsets {expected} to {}", first - 1));
         }
-        (first < expected).then(|| format!("two plans hold the offsets {first} to {}", expected.min(last + 1) - 1))
+        (first < expected).then(|| format!("two plans hold the offsets {first} to {}", expected.min(last.saturating_add(1)) - 1))
     }
 
     /// Returns the first offset of the chain.
@@ -81,7 +81,7 @@ impl NamedRanges {
             if first < expected {
                 faults.push(format!("the names of two plans' objects hold offset {first}"));
             }
-            expected = expected.max(last + 1);
+            expected = expected.max(last.saturating_add(1));
         }
         faults
     }

@@ -16,14 +16,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use futures::StreamExt;
 use stockpipeline::checked::Pipeline;
 use stockpipeline::layout::{Epoch, LedgerKeys};
-use stockpipeline::plan::{PLAN_VERSION, Root, ZoneName};
+use stockpipeline::plan::{Root, ZoneName};
 
 pub use self::report::{ChainEnd, Difference, DifferenceKind, MAX_DIFFERENCES, Report, ZoneCounts, Zones, thousands};
 
 use self::chain::Chain;
 use self::plan::{EntryKind, PlanPlace, Proof, parse_key, prove};
 use self::zones::{Known, chain_name, compare_zones};
-use crate::error::Class;
+use crate::error::{Class, line};
 use crate::store::{Store, StoreError};
 
 /// Keys of one page of a listing.
@@ -171,12 +171,9 @@ impl Walk<'_> {
         }
         let key = LedgerKeys::new(&self.pipeline.sink.ledger.prefix, &self.pipeline.kafka.consumer_group, &epoch).root();
         let body = self.store.get(&key).await.map_err(AuditError::reading(&key))?;
-        let root = match body.map(|body| serde_json::from_slice::<Root>(&body)) {
-            Some(Ok(root)) if root.version <= PLAN_VERSION => root,
-            Some(Ok(root)) => {
-                return self.root_differs(key, format!("has format {}; this version reads up to {PLAN_VERSION}", root.version));
-            }
-            Some(Err(error)) => return self.root_differs(key, format!("is no root record: {error}")),
+        let root = match body.map(|body| Root::from_json(&body)) {
+            Some(Ok(root)) => root,
+            Some(Err(error)) => return self.root_differs(key, line(&error)),
             None => return self.root_differs(key, "is missing: no chain of the epoch can be proven from its start".to_owned()),
         };
         for (partition, start) in root.starts {

@@ -39,7 +39,7 @@ pub(super) fn compare(mut offsets: Offsets, first: i64, last: i64) -> Comparison
     }
     let held = offsets.rows.or(offsets.raw).unwrap_or_default();
     let inside = held.iter().filter(|offset| (first..=last).contains(offset)).count() as u64;
-    comparison.without_row = u64::try_from(last - first + 1).unwrap_or(0).saturating_sub(inside);
+    comparison.without_row = u64::try_from(last - first).unwrap_or(0).saturating_add(1).saturating_sub(inside);
     comparison
 }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::panic;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use stockpipeline::layout::{Epoch, LedgerKeys, parse_object_key};
-use stockpipeline::plan::{PLAN_VERSION, Plan, PlannedObject, ZoneName};
+use stockpipeline::plan::{Plan, PlannedObject, ZoneName};
 
 use super::offsets::{Offsets, compare};
 use super::report::{Difference, DifferenceKind, Zones};
 use super::rows::{Format, Rows, read};
 use super::{AuditError, hash_of};
+use crate::error::line;
 use crate::store::Store;
 
 /// Where a plan stands in the ledger.
@@ -93,21 +93,10 @@ pub(super) async fn prove(store: &Store, place: &PlanPlace) -> Result<Option<Pro
 }
 
 fn parse(body: &[u8], place: &PlanPlace) -> Result<Plan, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let Version { version } = serde_json::from_slice(body).map_err(|error| format!("is no plan: {error}"))?;
-    if version > PLAN_VERSION {
-        return Err(format!("has format {version}; this version reads up to {PLAN_VERSION}: audit with a newer one"));
-    }
-    let plan: Plan = serde_json::from_slice(body).map_err(|error| format!("is no plan: {error}"))?;
+    let plan = Plan::from_json(body).map_err(|error| line(&error))?;
     if (&plan.epoch, plan.partition, plan.first) != (&place.epoch, place.partition, place.first) {
         let Plan { epoch, partition, first, .. } = plan;
         return Err(format!("is of epoch {}, partition {partition}, offset {first} and stands under another plan's key", epoch.as_str()));
-    }
-    if plan.last < plan.first {
-        return Err(format!("ends at {} before it starts", plan.last));
     }
     for (index, object) in plan.objects.iter().enumerate() {
         let range = parse_object_key(&object.key);
@@ -130,7 +119,11 @@ async fn prove_object(store: &Store, plan: &Plan, object: &PlannedObject, proof:
         return Ok(None);
     };
     if !plan.claims(&info.metadata) {
-        proof.differs(DifferenceKind::ObjectMark, key, format!("was not written by the plan that lists it: its metadata is {:?}", info.metadata));
+        proof.differs(
+            DifferenceKind::ObjectMark,
+            key,
+            format!("was not written by the plan that lists it: its metadata is {:?}", info.metadata),
+        );
     }
     let Some(format) = Format::of(object.zone, &plan.rules) else {
         proof.differs(DifferenceKind::Plan, key, format!("its plan lists it in the {} zone and has no such zone", object.zone.label()));

@@ -188,9 +188,8 @@ fn read_lines(mut source: impl BufRead, names: &'static Names, (partition, at_mo
         if text.pop() != Some(b'\n') {
             return Err(wrong("no line end".to_owned()));
         }
-        let row = serde_json::Deserializer::from_slice(&text)
-            .deserialize_map(LineVisitor { names })
-            .map_err(|error| wrong(format!("no JSON object with {PARTITION} and {OFFSET}: {error}")))?;
+        let row = parse_line(&text, names)
+            .map_err(|error| wrong(format!("no JSON object with {} and {}: {error}", names.partition, names.offset)))?;
         rows.take(partition, row.position);
         if let Some(class) = row.class {
             match rows.classes.get_mut(&class) {
@@ -202,6 +201,13 @@ fn read_lines(mut source: impl BufRead, names: &'static Names, (partition, at_mo
             return Err(Unreadable::TooManyRows(at_most));
         }
     }
+}
+
+fn parse_line(text: &[u8], names: &'static Names) -> Result<LineRow, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let row = deserializer.deserialize_map(LineVisitor { names })?;
+    deserializer.end()?;
+    Ok(row)
 }
 
 /// What a line says of itself.
@@ -274,3 +280,6 @@ impl Visitor<'_> for &Names {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,7 @@ async fn explain(
     // A plan that was sealed after its partition was walked; it stands in the ledger before its objects do.
     let plan_key = LedgerKeys::new(&pipeline.sink.ledger.prefix, &pipeline.kafka.consumer_group, &place.0).plan(partition, first);
     let body = store.get(&plan_key).await.map_err(AuditError::reading(&plan_key))?;
-    let listed = body
-        .and_then(|body| serde_json::from_slice::<Plan>(&body).ok())
-        .is_some_and(|plan| plan.objects.iter().any(|object| object.key == key));
+    let listed = body.and_then(|body| Plan::from_json(&body).ok()).is_some_and(|plan| plan.objects.iter().any(|object| object.key == key));
     if !listed {
         report.differs(foreign("no plan lists it"));
     }

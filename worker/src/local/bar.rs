@@ -71,7 +71,8 @@ impl View {
         match (self.is_storing, self.total) {
             (true, _) => format!("storing: {stored} of {read} rows"),
             (false, Some(total)) => {
-                let left = (total.saturating_sub(self.read)).checked_div(rate).map_or_else(|| "unknown".to_owned(), |left| format!("{left} s"));
+                let left =
+                    (total.saturating_sub(self.read)).checked_div(rate).map_or_else(|| "unknown".to_owned(), |left| format!("{left} s"));
                 format!("{read} of {} rows, {stored} stored, {} rows/s, {left} left", thousands(total), thousands(rate))
             }
             (false, None) => format!("{read} rows, {stored} stored, {} rows/s", thousands(rate)),
