@@ -13,6 +13,8 @@ use crate::civil::{self, FIRST_MICROS, LAST_MICROS, MICROS_PER_DAY, MICROS_PER_S
 
 /// Names of the columns that every row starts with, in this order.
 pub const KAFKA_COLUMNS: [&str; 3] = ["_kafka_partition", "_kafka_offset", "_kafka_timestamp"];
+/// Most digits of a Decimal.
+pub const MAX_DECIMAL_DIGITS: u8 = 38;
 
 /// The declared columns of a pipeline, in order, and the one that carries the event time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,6 +225,13 @@ impl<'de> Deserialize<'de> for Zone {
 }
 
 impl Schema {
+    /// Returns names and Glue types of the columns that every row starts with, in the order of [`KAFKA_COLUMNS`].
+    #[must_use]
+    pub fn kafka_columns() -> [(&'static str, &'static str); 3] {
+        let [partition, offset, timestamp] = KAFKA_COLUMNS;
+        [(partition, "int"), (offset, "bigint"), (timestamp, "timestamp")]
+    }
+
     /// Returns the position of a column by its name.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {

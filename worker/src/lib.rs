@@ -29,8 +29,8 @@
 
 pub mod audit;
 pub mod batch;
-pub mod contact;
 pub mod clock;
+pub mod contact;
 pub mod decode;
 pub mod embedded;
 pub mod encode;

@@ -102,6 +102,9 @@ pub struct TopicReport {
     /// Settings that differ and are not, or cannot be, changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<TopicDifference>,
+    /// What is wrong and the way out, scrubbed of secrets; empty where nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
     /// When this was seen, milliseconds since 1970.
     pub checked_millis: i64,
 }

@@ -4,10 +4,9 @@
 //! never go through a float; an exponent is exact (`1.5e3` is 1500).
 
 use super::Problem;
-use crate::schema::Rounding;
+use crate::schema::{MAX_DECIMAL_DIGITS, Rounding};
 
-/// Most digits of a decimal.
-pub(super) const MAX_DIGITS: u32 = 38;
+const MAX_DIGITS: u32 = MAX_DECIMAL_DIGITS as u32;
 /// Digits that fit in a u64 whatever they are.
 const QUICK_DIGITS: usize = 19;
 /// Beyond this an exponent makes no difference: no text has so many digits.

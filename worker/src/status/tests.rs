@@ -101,6 +101,7 @@ fn status_json_is_stable_and_reads_back() {
         replication_factor: Some(1),
         state: TopicState::ConfigDrift,
         differences: vec![TopicDifference { name: "retention.ms".to_owned(), desired: "1".to_owned(), actual: "2".to_owned() }],
+        message: String::new(),
         checked_millis: NOW,
     });
     status.last_error = Some(failure(Reason::AccessDenied));

@@ -3,13 +3,59 @@
 //! Plans of a partition form a chain: `first` of the next is `last` + 1 of this one, gaps in the offsets included.
 //! A stored plan is never changed; whoever stores it first has decided the rotation.
 
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::layout::Epoch;
-use crate::rules::Rules;
+use crate::rules::{DECODER_VERSION, Rules};
 
-/// Version of the plan's format; a worker that meets a higher one stops.
+/// Version of the format of plans and roots; a worker that meets another one stops.
+///
+/// Raised with every field whose neglect would give other rows, other keys or another chain.
 pub const PLAN_VERSION: u32 = 1;
+/// Name of the object metadata that holds the plan's name ([`Plan::name`]); S3 sends it as `x-amz-meta-stockpipeline-plan`.
+pub const PLAN_METADATA: &str = "stockpipeline-plan";
+
+/// Why bytes of the ledger are no plan or root.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// Written by a worker whose format this one does not know.
+    #[error(
+        "the plan has format version {version} and this worker knows version {known}: use a worker of the version that wrote it, or newer"
+    )]
+    UnknownVersion {
+        /// Version in the bytes.
+        version: u64,
+        /// Version of this program.
+        known: u32,
+    },
+    /// Written under a decoder that this worker does not have.
+    #[error(
+        "the plan was sealed under decoder {decoder} and this worker knows up to {known}: use a worker of the version that wrote it, or newer"
+    )]
+    UnknownDecoder {
+        /// Decoder in the plan's rules.
+        decoder: u32,
+        /// Decoder of this program.
+        known: u32,
+    },
+    /// No JSON, or not of this shape.
+    #[error("failed to read the plan's JSON")]
+    Malformed {
+        /// What serde met.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Values that contradict each other.
+    #[error("the plan contradicts itself: {what}")]
+    Inconsistent {
+        /// The contradiction.
+        what: &'static str,
+    },
+}
 
 /// One rotation of one Kafka partition: an offset range, the rules it was sealed under and the objects it writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,10 +153,85 @@ pub struct Root {
     /// Topic.
     pub topic: String,
     /// First offset of each partition's chain, by `startFrom`; a partition that is missing starts at 0.
-    pub starts: std::collections::BTreeMap<i32, i64>,
+    pub starts: BTreeMap<i32, i64>,
+}
+
+impl Plan {
+    /// Returns the plan as it is stored.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a plan has only text keys and no failing parts")
+    }
+
+    /// Returns the plan of stored bytes.
+    ///
+    /// # Errors
+    /// [`PlanError`]: another format or decoder than this program knows, or bytes that are no plan.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, PlanError> {
+        let plan: Self = read(bytes)?;
+        if plan.rules.decoder > DECODER_VERSION {
+            return Err(PlanError::UnknownDecoder { decoder: plan.rules.decoder, known: DECODER_VERSION });
+        }
+        if plan.partition < 0 || plan.first < 0 || plan.last < plan.first {
+            return Err(PlanError::Inconsistent { what: "its offsets or partition are no range" });
+        }
+        plan.rules.check().map_err(|what| PlanError::Inconsistent { what })?;
+        Ok(plan)
+    }
+
+    /// Returns the plan's name: `<epoch>/p<partition>/<first>-<last>`, unique within a consumer group's ledger.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let Self { partition, first, last, .. } = self;
+        format!("{}/p{partition:05}/{first:020}-{last:020}", self.epoch.as_str())
+    }
+
+    /// Returns the user metadata that marks an object as this plan's.
+    #[must_use]
+    pub fn object_metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(PLAN_METADATA.to_owned(), self.name())])
+    }
+
+    /// Returns whether an object's user metadata marks it as this plan's.
+    #[must_use]
+    pub fn claims(&self, metadata: &BTreeMap<String, String>) -> bool {
+        metadata.get(PLAN_METADATA).is_some_and(|name| *name == self.name())
+    }
+}
+
+/// Reads the version alone before the rest, so that an unknown one is told as such.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    let malformed = |source| PlanError::Malformed { source };
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(malformed)?;
+    if version != u64::from(PLAN_VERSION) {
+        return Err(PlanError::UnknownVersion { version, known: PLAN_VERSION });
+    }
+    serde_json::from_slice(bytes).map_err(malformed)
 }
 
 impl Root {
+    /// Returns the root as it is stored.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a root has only text keys and no failing parts")
+    }
+
+    /// Returns the root of stored bytes.
+    ///
+    /// # Errors
+    /// [`PlanError`]: another format than this program knows, or bytes that are no root.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, PlanError> {
+        let root: Self = read(bytes)?;
+        if root.starts.iter().any(|(partition, start)| *partition < 0 || *start < 0) {
+            return Err(PlanError::Inconsistent { what: "a start is no offset of a partition" });
+        }
+        Ok(root)
+    }
+
     /// Returns the first offset of a partition's chain.
     #[must_use]
     pub fn start(&self, partition: i32) -> i64 {
@@ -146,3 +267,6 @@ impl ZoneName {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

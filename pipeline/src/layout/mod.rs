@@ -1,18 +1,28 @@
 //! Where things lie in the bucket: object keys, Hive partition values and their escaping, ledger keys.
 
+mod escape;
+mod hive;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::civil::day_of;
 use crate::rules::PartitionField;
-use crate::schema::Column;
-use crate::value::Value;
+use crate::value::{DATE_BYTES, date_text};
+use escape::segment;
+pub use escape::{escape, unescape};
+pub use hive::{HIVE_VALUE_BYTES, hive_value};
 
 /// Hive's name for a null partition value.
 pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+/// Bytes that S3 takes in a key.
+pub const MAX_KEY_BYTES: usize = 1_024;
+/// Bytes of the longest object name: epoch, partition, two offsets and the longest extension with their separators.
+const OBJECT_NAME_BYTES: usize = 8 + 2 + 10 + 1 + 20 + 1 + 20 + 1 + 9;
 
 /// One incarnation of a topic: 16 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct Epoch(String);
 
 impl Epoch {
@@ -20,6 +30,12 @@ impl Epoch {
     #[must_use]
     pub fn of(incarnation: &str) -> Self {
         Self(hex(&Sha256::digest(incarnation.as_bytes())[..8]))
+    }
+
+    /// Returns the epoch that a text of 16 lower-case hexadecimal digits is, or None for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() == 16 && is_hex(text) { Some(Self(text.to_owned())) } else { None }
     }
 
     /// Returns the 16 digits.
@@ -35,6 +51,14 @@ impl Epoch {
     }
 }
 
+impl TryFrom<String> for Epoch {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or_else(|| format!("an epoch is 16 hexadecimal digits, not {text:?}"))
+    }
+}
+
 /// Keys of one consumer group's ledger in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerKeys {
@@ -43,10 +67,10 @@ pub struct LedgerKeys {
 }
 
 impl LedgerKeys {
-    /// Returns the keys under `<prefix>/<consumer group>/<epoch>/`.
+    /// Returns the keys under `<prefix>/<consumer group>/<epoch>/`, the group escaped like a Hive value.
     #[must_use]
     pub fn new(prefix: &str, consumer_group: &str, epoch: &Epoch) -> Self {
-        Self { group_prefix: format!("{prefix}/{}/", escape(consumer_group)), epoch: epoch.clone() }
+        Self { group_prefix: format!("{prefix}/{}/", segment(consumer_group)), epoch: epoch.clone() }
     }
 
     /// Returns the prefix of all epochs of the group, with a slash at its end.
@@ -100,7 +124,15 @@ impl LedgerKeys {
 
 fn first_of(key: &str, suffix: &str) -> Option<i64> {
     let name = key.rsplit('/').next()?.strip_suffix(suffix)?;
-    if name.len() != 20 { None } else { name.parse().ok() }
+    if name.len() == 20 { digits(name) } else { None }
+}
+
+fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The range of one plan, as it stands in object keys.
@@ -134,43 +166,43 @@ pub fn object_key(prefix: &str, hive: &[(String, String)], range: &Range<'_>, ex
 }
 
 /// Returns the range that a data object's key names: short epoch, partition, first and last.
+///
+/// None for any key that [`object_key`] does not make.
 #[must_use]
 pub fn parse_object_key(key: &str) -> Option<(String, i32, i64, i64)> {
     let name = key.rsplit('/').next()?;
-    let stem = name.split('.').next()?;
+    let (stem, extension) = name.split_once('.')?;
     let mut parts = stem.split('-');
-    let epoch = parts.next()?.to_owned();
-    let partition = parts.next()?.strip_prefix('p')?.parse().ok()?;
-    let first = parts.next()?.parse().ok()?;
-    let last = parts.next()?.parse().ok()?;
-    if parts.next().is_some() || epoch.len() != 8 { None } else { Some((epoch, partition, first, last)) }
+    let epoch = parts.next()?;
+    let partition = parts.next()?.strip_prefix('p')?;
+    let (first, last) = (parts.next()?, parts.next()?);
+    let well_formed = parts.next().is_none()
+        && !extension.is_empty()
+        && epoch.len() == 8
+        && is_hex(epoch)
+        && (partition.len() == 5 || (partition.len() > 5 && !partition.starts_with('0')))
+        && first.len() == 20
+        && last.len() == 20;
+    if !well_formed {
+        return None;
+    }
+    let (first, last) = (digits(first)?, digits(last)?);
+    if first > last { None } else { Some((epoch.to_owned(), digits(partition)?, first, last)) }
+}
+
+/// Returns the bytes of the longest object key under a prefix with these partition fields.
+///
+/// Whoever takes the prefix and the fields from a user refuses what is longer than [`MAX_KEY_BYTES`].
+#[must_use]
+pub fn longest_key(prefix: &str, fields: &[PartitionField]) -> usize {
+    let path: usize = fields.iter().map(|field| 1 + field.name.len() + 1 + hive::longest_value(&field.transform)).sum();
+    prefix.len() + path + 1 + OBJECT_NAME_BYTES
 }
 
 /// Returns the Hive value `dt` of an instant: its day in UTC, `YYYY-MM-DD`.
 #[must_use]
 pub fn sealed_day(sealed_at_micros: i64) -> String {
-    let _ = sealed_at_micros;
-    todo!("contract helper")
-}
-
-/// Appends the (unescaped) Hive value of a column's value under a partition field to `out`.
-pub fn hive_value(field: &PartitionField, column: &Column, value: &Value<'_>, out: &mut String) {
-    let _ = (field, column, value, out);
-    todo!("contract helper")
-}
-
-/// Returns a Hive path value with every byte percent-escaped that Hive escapes, and an empty value as Hive's null name.
-#[must_use]
-pub fn escape(value: &str) -> String {
-    let _ = value;
-    todo!("contract helper")
-}
-
-/// Returns the value that [`escape`] was given, or None when the text is not its output.
-#[must_use]
-pub fn unescape(text: &str) -> Option<String> {
-    let _ = text;
-    todo!("contract helper")
+    date_text(day_of(sealed_at_micros), &mut [0; DATE_BYTES]).to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -180,3 +212,6 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests;
