@@ -45,28 +45,28 @@ pub fn create_table(database: &str, name: &str, table: &Table) -> Result<String,
     }
     let property = |(name, value): (&String, &String)| format!("{} = {}", literal(name), literal(value));
     // Athena itself marks what CREATE EXTERNAL makes.
-    let properties = table.properties.iter().filter(|(name, _)| *name != "EXTERNAL").map(property).collect();
-    let serde_properties = table.serde_properties.iter().map(property).collect();
+    let properties: Vec<_> = table.properties.iter().filter(|(name, _)| *name != "EXTERNAL").map(property).collect();
+    let serde_properties: Vec<_> = table.serde_properties.iter().map(property).collect();
 
     let mut sql = format!(
         "-- Partitions that lie in the bucket but not in the catalogue are loaded by: MSCK REPAIR TABLE `{database}`.`{name}`\n\
          CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{name}`"
     );
-    list(" ", columns, &mut sql);
+    list(" ", &columns, &mut sql);
     if !keys.is_empty() {
-        list("\nPARTITIONED BY ", keys, &mut sql);
+        list("\nPARTITIONED BY ", &keys, &mut sql);
     }
     line(&mut sql, "ROW FORMAT SERDE", table.format.serde());
-    list("\nWITH SERDEPROPERTIES ", serde_properties, &mut sql);
+    list("\nWITH SERDEPROPERTIES ", &serde_properties, &mut sql);
     line(&mut sql, "STORED AS INPUTFORMAT", table.format.input_format());
     line(&mut sql, "OUTPUTFORMAT", table.format.output_format());
     line(&mut sql, "LOCATION", &table.location);
-    list("\nTBLPROPERTIES ", properties, &mut sql);
+    list("\nTBLPROPERTIES ", &properties, &mut sql);
     sql.push_str(";\n");
     Ok(sql)
 }
 
-fn list(head: &str, items: Vec<String>, sql: &mut String) {
+fn list(head: &str, items: &[String], sql: &mut String) {
     sql.push_str(head);
     sql.push_str("(\n  ");
     sql.push_str(&items.join(",\n  "));

@@ -74,12 +74,12 @@ pub struct TableColumn {
 pub enum TableFormat {
     /// Apache Parquet.
     Parquet,
-    /// JSON lines, by the OpenX SerDe.
+    /// JSON lines, by `org.openx.data.jsonserde`.
     JsonLines,
 }
 
 impl TableFormat {
-    /// Returns the class of the SerDe.
+    /// Returns the class that reads the rows (Glue's `SerializationLibrary`).
     #[must_use]
     pub fn serde(self) -> &'static str {
         match self {
