@@ -139,7 +139,7 @@ impl Stage {
 
     fn send(&self, partition: i32, payload: &[u8]) {
         loop {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(b"k").payload(payload);
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(&b"k"[..]).payload(payload);
             match self.producer.send(record) {
                 Ok(()) => return,
                 Err(_) => drop(self.producer.poll(Duration::from_millis(5))),
