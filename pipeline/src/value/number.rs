@@ -60,33 +60,43 @@ pub(super) fn integer(text: &str) -> Result<i64, Problem> {
 pub(super) fn decimal(text: &str, scale: i32, digits: u32, excess: Excess) -> Result<i128, Problem> {
     let limit = POWERS[digits.min(MAX_DIGITS) as usize];
     if let Some((negative, value, fraction)) = quick(text.as_bytes())
-        && let Some(value) = rescaled(value, scale - fraction, negative, excess)?
+        && let Some((kept, dropped)) = shifted(value, scale - fraction)
+        && kept < limit
     {
+        let up = dropped != Dropped::NOTHING && rounds_up(negative, kept % 2 == 1, dropped, excess)?;
+        let value = kept + u128::from(up);
         return if value < limit { Ok(signed(negative, value)) } else { Err(Problem::OutOfRange) };
     }
     Number::scan(text.as_bytes()).ok_or(Problem::Malformed)?.unscaled(i64::from(scale), digits, excess)
 }
 
-/// Returns a magnitude times 10^`shift`, or None where that is too much for quick arithmetic.
-#[inline]
-fn rescaled(value: u64, shift: i32, negative: bool, excess: Excess) -> Result<Option<u128>, Problem> {
-    let Some(power) = QUICK_POWERS.get(shift.unsigned_abs() as usize) else { return Ok(None) };
-    if shift >= 0 {
-        // Two factors below 2^64: no overflow.
-        return Ok(Some(u128::from(value) * u128::from(*power)));
-    }
-    let (kept, dropped) = (value / power, value % power);
-    if dropped == 0 {
-        return Ok(Some(u128::from(kept)));
-    }
-    let tenth = dropped / (power / 10);
-    let rest = dropped % (power / 10) != 0;
-    let up = rounds_up(negative, kept % 2 == 1, (tenth, rest), excess)?;
-    Ok(Some(u128::from(kept + u64::from(up))))
+/// The digits beyond the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dropped {
+    /// The first one.
+    tenth: u64,
+    /// Whether anything but zeros follows it.
+    rest: bool,
 }
 
-/// Returns whether the magnitude grows by one, given the first dropped digit and whether anything but zeros follows it.
-fn rounds_up(negative: bool, odd: bool, (tenth, rest): (u64, bool), excess: Excess) -> Result<bool, Problem> {
+impl Dropped {
+    const NOTHING: Self = Self { tenth: 0, rest: false };
+}
+
+/// Returns a magnitude times 10^`shift` and what is cut off, or None where that is too much for quick arithmetic.
+#[inline]
+fn shifted(value: u64, shift: i32) -> Option<(u128, Dropped)> {
+    let power = *QUICK_POWERS.get(shift.unsigned_abs() as usize)?;
+    if shift >= 0 {
+        // Two factors below 2^64: no overflow.
+        return Some((u128::from(value) * u128::from(power), Dropped::NOTHING));
+    }
+    let (kept, dropped) = (value / power, value % power);
+    Some((kept.into(), Dropped { tenth: dropped / (power / 10), rest: dropped % (power / 10) != 0 }))
+}
+
+/// Returns whether the magnitude grows by one when something other than zeros is dropped.
+fn rounds_up(negative: bool, odd: bool, Dropped { tenth, rest }: Dropped, excess: Excess) -> Result<bool, Problem> {
     match excess {
         Excess::Round(Rounding::Reject) => Err(Problem::TooPrecise),
         Excess::Round(Rounding::HalfEven) => Ok(tenth > 5 || (tenth == 5 && (rest || odd))),
@@ -181,8 +191,7 @@ impl<'a> Number<'a> {
         // The power of ten that a digit counts in the result; below 0 it is dropped.
         let mut power = i64::try_from(self.whole.len()).unwrap_or(MAX_EXPONENT) - 1 + self.exponent + scale;
         let mut kept = 0_u128;
-        let mut tenth = 0;
-        let mut rest = false;
+        let mut dropped = Dropped::NOTHING;
         for byte in self.whole.iter().chain(self.fraction) {
             let digit = byte - b'0';
             if power >= 0 {
@@ -191,9 +200,9 @@ impl<'a> Number<'a> {
                 }
                 kept = kept * 10 + u128::from(digit);
             } else if power == -1 {
-                tenth = digit;
+                dropped.tenth = digit.into();
             } else {
-                rest |= digit != 0;
+                dropped.rest |= digit != 0;
             }
             power -= 1;
         }
@@ -201,8 +210,8 @@ impl<'a> Number<'a> {
             // The first digit's power is below `digits`, so this one is as well.
             kept *= POWERS[usize::try_from(power).map_or(0, |power| power + 1)];
         }
-        if tenth != 0 || rest {
-            kept += u128::from(rounds_up(self.negative, kept % 2 == 1, (u64::from(tenth), rest), excess)?);
+        if dropped != Dropped::NOTHING {
+            kept += u128::from(rounds_up(self.negative, kept % 2 == 1, dropped, excess)?);
         }
         if kept < limit { Ok(signed(self.negative, kept)) } else { Err(Problem::OutOfRange) }
     }
