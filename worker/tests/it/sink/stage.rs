@@ -161,11 +161,16 @@ impl Stage {
 
     /// Produces one payload and waits until it is there.
     pub(crate) fn produce_payload(&self, partition: i32, payload: &[u8]) {
-        self.brokers.iter().for_each(|broker| broker.send(partition, payload));
+        self.send(partition, payload);
         self.flush();
     }
 
-    fn flush(&self) {
+    /// Sends one payload; [`Stage::flush`] waits until it is there.
+    pub(crate) fn send(&self, partition: i32, payload: &[u8]) {
+        self.brokers.iter().for_each(|broker| broker.send(partition, payload));
+    }
+
+    pub(crate) fn flush(&self) {
         self.brokers.iter().for_each(|broker| broker.producer.flush(DEADLINE).unwrap());
     }
 
@@ -272,7 +277,8 @@ impl Stage {
 
     /// Asserts that everything that was produced is stored exactly once, by the files and by the audit.
     pub(crate) fn assert_exactly_once(&self, produced: &[(i32, i64)]) {
-        let expected: Vec<Place> = produced.iter().flat_map(|&(partition, count)| (0..count).map(move |offset| (partition, offset))).collect();
+        let expected: Vec<Place> =
+            produced.iter().flat_map(|&(partition, count)| (0..count).map(move |offset| (partition, offset))).collect();
         self.stored().assert_exactly(&expected);
         let report = self.audit(&self.pipeline(|_| {}));
         assert!(report.is_clean(), "{report:#?}");
@@ -307,7 +313,8 @@ impl RunningSink {
     /// Returns a metric, summed over its labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.registry.render();
-        let values = text.lines().filter(|line| line.starts_with(name)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+        let values =
+            text.lines().filter(|line| line.starts_with(name)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
         values.sum()
     }
 

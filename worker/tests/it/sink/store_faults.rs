@@ -65,7 +65,9 @@ fn an_endpoint_that_does_not_answer_is_waited_out() {
 #[test]
 fn conflicts_and_errors_now_and_then_lose_and_repeat_nothing() {
     let stage = Stage::new(2);
-    for (skip, status, code) in [(1, 409, "ConditionalRequestConflict"), (2, 500, "InternalError"), (4, 503, "SlowDown"), (7, 409, "ConditionalRequestConflict")] {
+    for (skip, status, code) in
+        [(1, 409, "ConditionalRequestConflict"), (2, 500, "InternalError"), (4, 503, "SlowDown"), (7, 409, "ConditionalRequestConflict")]
+    {
         stage.proxy.inject(Rule::new(Fault::Answer(status, code)).method("PUT").skip(skip).times(2));
     }
     for skip in [3, 6, 9] {
