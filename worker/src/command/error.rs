@@ -7,6 +7,7 @@ use crate::audit::AuditError;
 use crate::error::Class;
 use crate::kafka::KafkaError;
 use crate::local::LocalError;
+use crate::sink::SinkError;
 use crate::store::StoreError;
 
 /// Why a command has not done what it was asked for.
@@ -66,7 +67,25 @@ pub enum CommandError {
     /// The audit couldn't read.
     #[error("failed to audit")]
     Audit(#[source] AuditError),
+    /// The sink can't go on.
+    #[error("the sink ended")]
+    Sink(#[source] SinkError),
     /// A local run ended early.
     #[error(transparent)]
     Local(LocalError),
+}
+
+impl CommandError {
+    /// Returns who can do something about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Document { .. } | Self::Listen { .. } | Self::Secret { .. } | Self::Folder { .. } => Class::User,
+            Self::Output(_) | Self::Store { .. } => Class::External,
+            Self::Kafka { source, .. } => source.class(),
+            Self::Audit(error) => error.class(),
+            Self::Sink(error) => error.class(),
+            Self::Local(error) => error.class(),
+        }
+    }
 }

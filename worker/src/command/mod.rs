@@ -5,6 +5,7 @@
 mod arguments;
 mod audit;
 mod check;
+mod connect;
 mod delete;
 mod documents;
 mod error;
