@@ -45,7 +45,9 @@ pub enum LedgerError {
         key: String,
     },
     /// An object of a plan's key was not written by that plan.
-    #[error("the object {key:?} is not the one that the plan of partition {partition}, offsets {first} to {last} wrote; move it away or restore the ledger")]
+    #[error(
+        "the object {key:?} is not the one that the plan of partition {partition}, offsets {first} to {last} wrote; move it away or restore the ledger"
+    )]
     PathCollision {
         /// Key of the object.
         key: String,
@@ -185,7 +187,8 @@ impl Ledger {
         let (last, done) = self.last_entries(partition, after).await?;
         match (last, hinted) {
             (Some(first), _) => {
-                let plan = self.plan(partition, first).await?.ok_or_else(|| LedgerError::Vanished { key: self.keys.plan(partition, first) })?;
+                let plan =
+                    self.plan(partition, first).await?.ok_or_else(|| LedgerError::Vanished { key: self.keys.plan(partition, first) })?;
                 let finished = done == Some(first) || self.is_finished(&plan).await?;
                 Ok(if finished { Tail::Finished(Box::new(plan)) } else { Tail::Unfinished(Box::new(plan)) })
             }
@@ -235,7 +238,9 @@ impl Ledger {
         match self.store.head(key).await.map_err(LedgerError::Store)? {
             None => Ok(false),
             Some(info) if plan.claims(&info.metadata) => Ok(true),
-            Some(_) => Err(LedgerError::PathCollision { key: key.to_owned(), partition: plan.partition, first: plan.first, last: plan.last }),
+            Some(_) => {
+                Err(LedgerError::PathCollision { key: key.to_owned(), partition: plan.partition, first: plan.first, last: plan.last })
+            }
         }
     }
 

@@ -411,7 +411,9 @@ impl Source {
                 set_leader_epoch(&list, epoch);
             }
         }
-        self.consumer.incremental_assign(&list).map_err(|source| self.refused(placements.iter().map(|placement| placement.partition).collect(), source))
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(|source| self.refused(placements.iter().map(|placement| placement.partition).collect(), source))
     }
 
     /// Gives partitions back.

@@ -59,8 +59,7 @@ impl Conductor {
     pub(super) fn new(context: Context, runtime: Handle, started: Started) -> Result<Self, SinkError> {
         let (sender, inbox) = channel();
         let fetched_bytes = (context.memory_bytes / FETCHED_SHARE).clamp(1 << 20, FETCHED_LIMIT_BYTES);
-        let pool =
-            Pool::start(context.encoders, &sender).map_err(|source| SinkError::Threads { threads: context.encoders, source })?;
+        let pool = Pool::start(context.encoders, &sender).map_err(|source| SinkError::Threads { threads: context.encoders, source })?;
         let kafka = &context.pipeline.kafka;
         let source = Source::join(Joining {
             clients: context.clients.client_config(),
@@ -163,7 +162,8 @@ impl Conductor {
             Signal::Truncated { partition } => self.stop(
                 partition,
                 crate::status::Reason::TopicTruncated,
-                "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch".to_owned(),
+                "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch"
+                    .to_owned(),
             ),
             Signal::Failed { partition, message } => {
                 tracing::warn!(partition, message, "the consumer reports an error; librdkafka goes on");
@@ -234,7 +234,8 @@ impl Conductor {
             .values()
             .map(|p| if p.asked.is_some() { p.buffer_bytes() } else { 0 } + p.flight.as_ref().map_or(0, |flight| flight.bytes))
             .sum();
-        let relief = self.partitions.values().any(|p| p.flight.is_some() || p.asked.is_some() || (p.replay.is_none() && p.buffered.is_some()));
+        let relief =
+            self.partitions.values().any(|p| p.flight.is_some() || p.asked.is_some() || (p.replay.is_none() && p.buffered.is_some()));
         self.budget.observe(used, relief);
         let mut excess = self.budget.excess_bytes(used, leaving);
         while excess > 0 {

@@ -8,8 +8,8 @@ use stockpipeline::plan::{Plan, ZoneName};
 use super::pool::Body;
 use super::work::Delivery;
 use crate::clock::boottime_millis;
-use crate::ledger::{Decision, Ledger, LedgerError};
 use crate::failpoint::{Failpoints, Point};
+use crate::ledger::{Decision, Ledger, LedgerError};
 
 /// Objects of one plan that are written at a time.
 const OBJECTS_AT_ONCE: usize = 8;

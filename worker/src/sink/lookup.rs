@@ -79,14 +79,16 @@ impl Lookup {
     /// Returns the watermarks of a partition, as soon as a broker tells them.
     pub(super) async fn watermarks(&self, partition: i32) -> Watermarks {
         let topic = Arc::clone(&self.topic);
-        let (low, high) = self.ask("watermarks", move |consumer| kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT)).await;
+        let (low, high) =
+            self.ask("watermarks", move |consumer| kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT)).await;
         Watermarks { low, high }
     }
 
     /// Returns what the group's offset says about the ledger.
     async fn hint(&self, partition: i32) -> Option<Hint> {
         let topic = Arc::clone(&self.topic);
-        let committed = self.ask("the group's offset", move |consumer| kafka::committed(consumer, &topic, &[partition], BROKER_TIMEOUT)).await;
+        let committed =
+            self.ask("the group's offset", move |consumer| kafka::committed(consumer, &topic, &[partition], BROKER_TIMEOUT)).await;
         let (offset, note) = committed.into_iter().next()?.offset?;
         Hint::read(offset, &note)
     }
@@ -117,4 +119,3 @@ impl Lookup {
         }
     }
 }
-

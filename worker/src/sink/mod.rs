@@ -164,7 +164,9 @@ fn ledger_reason(error: &LedgerError) -> Reason {
         LedgerError::PathCollision { .. } => Reason::PathCollision,
         LedgerError::Unreadable { .. } => Reason::PlanVersionUnknown,
         LedgerError::Vanished { .. } => Reason::Fenced,
-        LedgerError::Store(StoreError::Refused { .. } | StoreError::GaveUp { .. }) => Reason::InvalidConfiguration,
+        LedgerError::Store(StoreError::Refused { .. } | StoreError::GaveUp { .. } | StoreError::Keep { .. }) => {
+            Reason::InvalidConfiguration
+        }
     }
 }
 
@@ -179,4 +181,3 @@ fn line(error: &dyn std::error::Error) -> String {
     }
     text
 }
-

@@ -25,12 +25,7 @@ pub(super) enum Job {
         until: Option<i64>,
     },
     /// Makes the objects of a buffer; `plan` has everything but the objects, or is the plan to execute again.
-    Encode {
-        ticket: Ticket,
-        buffer: Box<Buffer>,
-        plan: Plan,
-        origin: Origin,
-    },
+    Encode { ticket: Ticket, buffer: Box<Buffer>, plan: Plan, origin: Origin },
 }
 
 /// Where a plan comes from.

@@ -124,8 +124,7 @@ impl Reporter {
 
     pub(super) fn kafka_failed(&mut self, context: &Context, message: &str, authentication: bool) {
         let now = wall_millis();
-        let (class, reason) =
-            if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
+        let (class, reason) = if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
         self.kafka.failed(now);
         self.last_error = Some(Failure { class, reason, message: context.clients.scrub(message), at_millis: now });
     }
@@ -162,8 +161,7 @@ impl Reporter {
              Look at the dead-letter zone; raise the limit or bump spec.lifecycle.restartNonce to go on"
         );
         tracing::error!(rate, limit, "too many dead letters: nothing more is taken");
-        self.held =
-            Some(Failure { class: Class::User, reason: Reason::DeadLetterRateExceeded, message, at_millis: wall_millis() });
+        self.held = Some(Failure { class: Class::User, reason: Reason::DeadLetterRateExceeded, message, at_millis: wall_millis() });
         self.published_at = None;
         true
     }
@@ -246,7 +244,11 @@ pub(super) fn store_trouble(status: &mut Status, trouble: Option<Trouble>) {
         Some(trouble) => {
             s3.failed(trouble.since_millis);
             let reason = Reason::from_label(trouble.reason).unwrap_or(Reason::Unavailable);
-            let class = if matches!(reason, Reason::AccessDenied | Reason::NoSuchBucket | Reason::KeyUnusable) { Class::User } else { Class::External };
+            let class = if matches!(reason, Reason::AccessDenied | Reason::NoSuchBucket | Reason::KeyUnusable) {
+                Class::User
+            } else {
+                Class::External
+            };
             status.last_error = Some(Failure { class, reason, message: trouble.message, at_millis: wall_millis() });
         }
     }

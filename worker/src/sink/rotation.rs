@@ -81,7 +81,10 @@ impl Conductor {
         let (plan, origin) = if partition.replay_is_ready() {
             let plan = partition.replay.as_deref().expect("a replay that is ready has its plan").clone();
             if !is_executable(&plan) {
-                let message = format!("the plan at offset {} was sealed by a newer decoder ({}); upgrade this worker", plan.first, plan.rules.decoder);
+                let message = format!(
+                    "the plan at offset {} was sealed by a newer decoder ({}); upgrade this worker",
+                    plan.first, plan.rules.decoder
+                );
                 self.stop(id, Reason::PlanVersionUnknown, message);
                 return;
             }
@@ -162,7 +165,13 @@ impl Conductor {
         match result {
             Ok(Delivery::Stored(plan)) => self.complete(ticket, plan),
             Ok(Delivery::Adopted(plan)) => {
-                tracing::info!(partition = plan.partition, first = plan.first, last = plan.last, worker = plan.worker, "another worker had decided this rotation; executing its plan");
+                tracing::info!(
+                    partition = plan.partition,
+                    first = plan.first,
+                    last = plan.last,
+                    worker = plan.worker,
+                    "another worker had decided this rotation; executing its plan"
+                );
                 self.context.metrics.plan_adopted();
                 return self.restart(ticket.partition);
             }
@@ -199,7 +208,8 @@ impl Conductor {
         if !progress.produced_all.load(Ordering::Acquire) {
             return;
         }
-        let produced = usize::try_from(id).ok().and_then(|index| progress.partitions.get(index)).map(|p| p.produced.load(Ordering::Acquire));
+        let produced =
+            usize::try_from(id).ok().and_then(|index| progress.partitions.get(index)).map(|p| p.produced.load(Ordering::Acquire));
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         if produced.is_some_and(|produced| partition.next >= produced) && partition.pending.is_empty() && partition.buffered.is_some() {
             partition.asked.get_or_insert(SealReason::EndOfSource);

@@ -99,7 +99,8 @@ pub(super) fn start(context: &Context, runtime: &Handle) -> Result<Option<Starte
     let result = starter.start();
     if let Err(error) = &result {
         starter.show(|status| {
-            status.fatal = Some(Failure { class: error.class(), reason: error.reason(), message: super::line(error), at_millis: wall_millis() });
+            status.fatal =
+                Some(Failure { class: error.class(), reason: error.reason(), message: super::line(error), at_millis: wall_millis() });
         });
     }
     result

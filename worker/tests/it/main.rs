@@ -5,4 +5,5 @@
 mod broker;
 mod faults;
 mod http;
+mod sink;
 mod store;
