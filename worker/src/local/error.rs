@@ -25,7 +25,9 @@ pub enum LocalError {
         source: io::Error,
     },
     /// The folder holds objects that no ledger of this pipeline explains.
-    #[error("{folder:?} holds objects that this pipeline has not written, or its ledger was deleted; choose another --output, or remove that folder")]
+    #[error(
+        "{folder:?} holds objects that this pipeline has not written, or its ledger was deleted; choose another --output, or remove that folder"
+    )]
     OthersData {
         /// The folder.
         folder: PathBuf,

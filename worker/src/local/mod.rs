@@ -226,8 +226,9 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// Runs producer and sink until everything is durable, or until the run is asked to stop or can't go on.
     async fn travel(&self, feed: Feed, server: &EmbeddedS3) -> Result<sink::Outcome, LocalError> {
-        let clients = Clients::new(&self.pipeline.kafka, &self.local.folder, Identity { client_id: WORKER.to_owned(), ..Identity::default() })
-            .map_err(LocalError::Kafka)?;
+        let clients =
+            Clients::new(&self.pipeline.kafka, &self.local.folder, Identity { client_id: WORKER.to_owned(), ..Identity::default() })
+                .map_err(LocalError::Kafka)?;
         let status = StatusCell::new(Status::starting(Role::Sink, WORKER, wall_millis()), boottime_millis());
         let (stop_producer, stop_sink) = (self.local.shutdown.child_token(), CancellationToken::new());
         // Whatever ends this future early stops both.
