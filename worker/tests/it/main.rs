@@ -1,0 +1,3 @@
+//! Tests with real protocols, in one binary.
+
+mod topics;
