@@ -1,13 +1,34 @@
 //! Buffers the records of one Kafka partition until a seal, compacted as they arrive. Pure.
 
+pub(crate) mod blocks;
+pub(crate) mod clock_text;
+mod dead_letters;
+mod hive;
+pub(crate) mod lines;
+pub(crate) mod raw;
+pub(crate) mod rows;
+mod sealed;
+mod sort;
+#[cfg(test)]
+mod tests;
+pub(crate) mod texts;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use stockpipeline::layout::Epoch;
-use stockpipeline::plan::PlannedObject;
 use stockpipeline::rules::Rules;
+use stockpipeline::value::Value;
 
+use self::clock_text::{FIRST_MICROS, LAST_MICROS};
+use self::dead_letters::DeadLetterLine;
+pub(crate) use self::dead_letters::push_text;
+use self::hive::{HivePartitions, Place};
+use self::lines::Lines;
+use self::raw::RawLine;
+use self::rows::Rows;
+pub use self::sealed::Sealed;
+use crate::decode::{self, DeadLetter, Decoder, Object, Payload};
 use crate::record::Record;
 
 /// Hive partitions that one plan may touch, so that no seal opens more files than this.
@@ -68,9 +89,25 @@ pub struct Counts {
     pub late_rows: u64,
 }
 
+/// Rows before the buffer's newest event time minus this count as late, in microseconds: a day.
+const LATE_MICROS: i64 = 86_400_000_000;
+
 /// The records of one Kafka partition since the last seal.
 pub struct Buffer {
     rules: Arc<Rules>,
+    partition: i32,
+    limits: Limits,
+    counts: Counts,
+    decoder: Decoder,
+    raw_line: RawLine,
+    raw: Option<Lines>,
+    dead_letter_line: DeadLetterLine,
+    dead_letters: Option<Lines>,
+    rows: Rows,
+    hive: HivePartitions,
+    newest_event_time: Option<i64>,
+    /// Allocation of the values of one record, empty between records.
+    values: Vec<Value<'static>>,
 }
 
 /// The identity of the plan that a buffer is sealed under.
@@ -88,60 +125,149 @@ pub struct Seal {
     pub sealed_at_micros: i64,
 }
 
-/// A sealed buffer: its objects are known, their bytes are made one by one.
-pub struct Sealed {
-    objects: Vec<PlannedObject>,
+/// What becomes of a record in the processed zone.
+enum Verdict {
+    Row {
+        hive: u32,
+        event_time: Option<i64>,
+    },
+    DeadLetter(DeadLetter),
+    /// The record would open one Hive partition too many.
+    NoRoom,
 }
 
 impl Buffer {
     /// Returns an empty buffer of one Kafka partition.
     #[must_use]
     pub fn new(rules: Arc<Rules>, partition: i32, limits: Limits) -> Self {
-        let _ = (partition, limits);
-        Self { rules }
+        let partition_by = rules.processed.as_ref().map_or(&[][..], |zone| &zone.partition_by);
+        Self {
+            partition,
+            limits,
+            counts: Counts::default(),
+            decoder: Decoder::new(&rules.schema),
+            raw_line: RawLine::new(partition),
+            raw: rules.raw.as_ref().map(|zone| Lines::new(zone.compression)),
+            dead_letter_line: DeadLetterLine::new(partition),
+            dead_letters: None,
+            rows: Rows::new(&rules.schema),
+            hive: HivePartitions::new(partition_by),
+            newest_event_time: None,
+            values: Vec::new(),
+            rules,
+        }
     }
 
     /// Takes one record: its raw line, and its row or its dead letter.
+    ///
+    /// A record that is larger than the limit of bytes is taken into an empty buffer.
     pub fn push(&mut self, record: &Record<'_>) -> Push {
-        let _ = (record, &self.rules);
-        todo!("encoding helper")
+        let bytes = (record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64;
+        if self.counts.records >= self.limits.max_records.min(u64::from(u32::MAX)) {
+            return Push::Full(Full::Records);
+        }
+        if self.counts.records > 0 && self.counts.bytes.saturating_add(bytes) > self.limits.max_bytes {
+            return Push::Full(Full::Bytes);
+        }
+        let record = &Record { timestamp_millis: record.timestamp_millis.filter(|millis| has_four_digit_year(*millis)), ..*record };
+        let payload = self.decoder.scan(record.payload);
+        if self.rules.processed.is_some() && !self.process(record, &payload) {
+            return Push::Full(Full::HivePartitions);
+        }
+        if let Some(lines) = &mut self.raw {
+            self.raw_line.write(record.offset, record.timestamp_millis, record.payload, &payload, lines.line());
+            lines.end_line();
+            self.counts.raw += 1;
+        }
+        if let Payload::Object(object) = &payload {
+            self.counts.unknown_fields += object.unknown_fields;
+        }
+        self.counts.records += 1;
+        self.counts.bytes += bytes;
+        Push::Taken
+    }
+
+    /// Appends the row or the dead letter of a record; false when it has no room.
+    fn process(&mut self, record: &Record<'_>, payload: &Payload<'_>) -> bool {
+        let mut values = recycle(std::mem::take(&mut self.values));
+        let verdict = match payload {
+            Payload::Object(object) => self.judge(record, object, &mut values),
+            other => Verdict::DeadLetter(other.dead_letter().expect("only an object has no dead letter of its own")),
+        };
+        match &verdict {
+            Verdict::Row { hive, event_time } => {
+                self.rows.push(record.offset, record.timestamp_millis.map(|millis| millis * 1_000), *hive, &values);
+                self.hive.count(*hive, *event_time);
+                self.count_row(*event_time);
+            }
+            Verdict::DeadLetter(dead_letter) => self.bury(record, dead_letter),
+            Verdict::NoRoom => {}
+        }
+        self.values = recycle(values);
+        !matches!(verdict, Verdict::NoRoom)
+    }
+
+    fn judge<'a>(&mut self, record: &Record<'_>, object: &Object<'a>, values: &mut Vec<Value<'a>>) -> Verdict {
+        let schema = &self.rules.schema;
+        if let Err(dead_letter) = self.decoder.values(schema, object, record.timestamp_millis, values) {
+            return Verdict::DeadLetter(dead_letter);
+        }
+        let event_time = decode::event_time_micros(schema, values);
+        match self.hive.place(schema, values) {
+            Place::Known(hive) => Verdict::Row { hive, event_time },
+            Place::New if self.hive.len() > 0 && self.hive.len() >= self.limits.max_hive_partitions => Verdict::NoRoom,
+            Place::New => Verdict::Row { hive: self.hive.open(), event_time },
+        }
+    }
+
+    fn count_row(&mut self, event_time: Option<i64>) {
+        self.counts.processed += 1;
+        let Some(time) = event_time else { return };
+        let newest = self.newest_event_time.map_or(time, |newest| newest.max(time));
+        self.newest_event_time = Some(newest);
+        self.counts.late_rows += u64::from(time < newest.saturating_sub(LATE_MICROS));
+    }
+
+    #[cold]
+    fn bury(&mut self, record: &Record<'_>, dead_letter: &DeadLetter) {
+        let lines = self.dead_letters.get_or_insert_with(|| Lines::new(self.rules.dead_letters.compression));
+        self.dead_letter_line.write(&self.rules.topic, &self.rules.schema, record, dead_letter, lines.line());
+        lines.end_line();
+        *self.counts.dead_letters.entry(dead_letter.class).or_default() += 1;
     }
 
     /// Returns the bytes of memory that the buffer holds, capacities included.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        todo!("encoding helper")
+        let lines = |lines: &Option<Lines>| lines.as_ref().map_or(0, Lines::memory_bytes);
+        lines(&self.raw)
+            + lines(&self.dead_letters)
+            + self.rows.memory_bytes()
+            + self.hive.memory_bytes()
+            + self.decoder.memory_bytes()
+            + self.values.capacity() * size_of::<Value<'static>>()
     }
 
     /// Returns what went through the buffer.
     #[must_use]
     pub fn counts(&self) -> &Counts {
-        todo!("encoding helper")
+        &self.counts
     }
 
     /// Fixes the objects: zones, keys, Hive values, rows, event-time ranges; in key order.
     #[must_use]
     pub fn seal(self, seal: &Seal) -> Sealed {
-        let _ = seal;
-        todo!("encoding helper")
+        Sealed::of(self, seal)
     }
 }
 
-impl Sealed {
-    /// Returns the objects in key order, as the plan lists them.
-    #[must_use]
-    pub fn objects(&self) -> &[PlannedObject] {
-        &self.objects
-    }
+/// Returns an empty list that may hold values of another lifetime, in the same allocation.
+fn recycle<'a>(mut values: Vec<Value<'_>>) -> Vec<Value<'a>> {
+    values.clear();
+    values.into_iter().map(|_| Value::Null).collect()
+}
 
-    /// Returns the bytes of memory still held.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        todo!("encoding helper")
-    }
-
-    /// Makes the bytes of the next object and frees its rows; None after the last one.
-    pub fn encode_next(&mut self) -> Option<(PlannedObject, Bytes)> {
-        todo!("encoding helper")
-    }
+/// A Kafka timestamp outside the years that SQL engines read counts as none, in every zone.
+fn has_four_digit_year(millis: i64) -> bool {
+    (FIRST_MICROS / 1_000..=LAST_MICROS / 1_000).contains(&millis)
 }

@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 #[must_use]
 pub fn boottime_millis() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
-    u64::try_from(time.tv_sec * 1_000 + time.tv_nsec / 1_000_000).expect("time since boot is not negative")
+    (time.tv_sec * 1_000 + time.tv_nsec / 1_000_000).unsigned_abs()
 }
 
 /// Returns milliseconds since 1970 (UTC). May jump; for what is shown and stored, never for time-outs.

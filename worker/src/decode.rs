@@ -1,1 +1,426 @@
-//! decode
+//! A record's JSON text to the typed values of the declared columns, or the one reason why it has no row. Pure.
+//!
+//! What a record becomes depends on the record and the schema alone. A field belongs to the column whose `from` it is; a column
+//! that no field names exactly takes the one that names it but for its (ASCII) case. The whole text is checked, whether declared or not.
+
+mod escape;
+mod names;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use stockpipeline::schema::{Column, Schema};
+use stockpipeline::value::{self, Field, Problem, Value};
+
+pub(crate) use escape::escape_into;
+use names::{Found, Name, Names};
+pub use scan::MAX_DEPTH;
+use scan::{Expected, Flaw, Kind, Scanner, Token};
+
+/// Text that is no JSON.
+pub const INVALID_JSON: &str = "InvalidJson";
+/// JSON, but no object.
+pub const NOT_AN_OBJECT: &str = "NotAnObject";
+/// A declared field that stands twice in the record.
+pub const DUPLICATE_FIELD: &str = "DuplicateField";
+/// More than [`MAX_DEPTH`] arrays and objects within each other.
+pub const TOO_DEEP: &str = "TooDeep";
+/// No value in a column that is not nullable.
+pub const MISSING_VALUE: &str = "MissingValue";
+/// A value of a type that the column does not take.
+pub const WRONG_TYPE: &str = "WrongType";
+/// Text that is no value of the column's type.
+pub const MALFORMED: &str = "Malformed";
+/// A value outside the column's range.
+pub const OUT_OF_RANGE: &str = "OutOfRange";
+/// More digits after the point than the column has.
+pub const TOO_PRECISE: &str = "TooPrecise";
+/// An event time too far after the record's Kafka timestamp.
+pub const FUTURE_EVENT_TIME: &str = "FutureEventTime";
+/// A record without a payload.
+pub const TOMBSTONE: &str = "Tombstone";
+
+/// All classes of dead letters.
+pub const CLASSES: [&str; 11] = [
+    INVALID_JSON,
+    NOT_AN_OBJECT,
+    DUPLICATE_FIELD,
+    TOO_DEEP,
+    MISSING_VALUE,
+    WRONG_TYPE,
+    MALFORMED,
+    OUT_OF_RANGE,
+    TOO_PRECISE,
+    FUTURE_EVENT_TIME,
+    TOMBSTONE,
+];
+
+/// Why a record has no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// One of [`CLASSES`].
+    pub class: &'static str,
+    /// Index of the column, where one is the cause.
+    pub column: Option<usize>,
+    /// Column, reason and byte position; nothing of the payload.
+    pub message: String,
+}
+
+/// What a payload is, whatever the columns make of it.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    /// There is none.
+    Tombstone,
+    /// Bytes that are no UTF-8.
+    Binary {
+        /// Position of the first byte that is none.
+        at: usize,
+    },
+    /// Text that is no JSON object.
+    Text {
+        /// The text.
+        text: &'a str,
+        /// Why it is none.
+        dead_letter: DeadLetter,
+    },
+    /// A JSON object.
+    Object(Object<'a>),
+}
+
+/// A JSON object, checked from its first byte to its last.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    /// The whole payload.
+    text: &'a str,
+    /// Position of the opening brace.
+    start: usize,
+    /// Position after the closing one.
+    end: usize,
+    /// Whether it has no members.
+    pub is_empty: bool,
+    /// Whether line breaks stand between its tokens.
+    pub line_breaks: bool,
+    /// Whether a member has a name that the raw zone gives itself (`_kafka_…`, `_raw…`).
+    pub reserved_name: bool,
+    /// Number of the first declared field that stands in it twice, and where it does so again.
+    pub duplicate: Option<(usize, usize)>,
+    /// Members that no column takes.
+    pub unknown_fields: u64,
+}
+
+/// Reads payloads of one schema. What it keeps between records makes it faster and changes no answer.
+pub struct Decoder {
+    names: Names,
+    /// Number of the field of each column.
+    fields: Vec<usize>,
+    /// What the last object holds for each field, by position in its text.
+    slots: Vec<Option<Slot>>,
+    /// Members of the last object that match fields only without case.
+    folded: Vec<(usize, Token)>,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    token: Token,
+    folded: bool,
+}
+
+impl Decoder {
+    /// Returns a decoder of a schema's records.
+    #[must_use]
+    pub fn new(schema: &Schema) -> Self {
+        let (names, fields) = Names::of(schema);
+        let slots = vec![None; names.fields()];
+        Self { names, fields, slots, folded: Vec::new(), name: String::new() }
+    }
+
+    /// Returns the bytes of memory held.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.names.memory_bytes()
+            + self.fields.capacity() * size_of::<usize>()
+            + self.slots.capacity() * size_of::<Option<Slot>>()
+            + self.folded.capacity() * size_of::<(usize, Token)>()
+            + self.name.capacity()
+    }
+
+    /// Checks a payload and finds its declared fields.
+    pub fn scan<'a>(&mut self, payload: Option<&'a [u8]>) -> Payload<'a> {
+        let Some(bytes) = payload else { return Payload::Tombstone };
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => return Payload::Binary { at: error.valid_up_to() },
+        };
+        let mut scanner = Scanner::new(text);
+        let scanned = match scanner.peek() {
+            Some(b'{') => self.object(text, &mut scanner),
+            _ => Err(other_value(&mut scanner)),
+        };
+        match scanned {
+            Ok(object) => Payload::Object(object),
+            Err(dead_letter) => Payload::Text { text, dead_letter },
+        }
+    }
+
+    fn object<'a>(&mut self, text: &'a str, scanner: &mut Scanner<'a>) -> Result<Object<'a>, DeadLetter> {
+        self.names.begin();
+        self.slots.fill(None);
+        self.folded.clear();
+        let start = scanner.at();
+        let mut object = Object {
+            text,
+            start,
+            end: start,
+            is_empty: true,
+            line_breaks: false,
+            reserved_name: false,
+            duplicate: None,
+            unknown_fields: 0,
+        };
+        self.members(text, scanner, &mut object).map_err(syntax)?;
+        object.line_breaks = scanner.line_breaks();
+        object.end = scanner.at();
+        if scanner.peek().is_some() {
+            return Err(syntax(scanner.flaw("the end of the text")));
+        }
+        self.settle_folded(&mut object);
+        Ok(object)
+    }
+
+    fn members(&mut self, text: &str, scanner: &mut Scanner<'_>, object: &mut Object<'_>) -> Result<(), Flaw> {
+        scanner.take(b'{', "`{`")?;
+        if scanner.peek() == Some(b'}') {
+            scanner.pass(1);
+            return Ok(());
+        }
+        object.is_empty = false;
+        loop {
+            let name = self.name(text, scanner)?;
+            let at = scanner.at();
+            let token = scanner.value(1)?;
+            object.reserved_name |= name.reserved;
+            match name.found {
+                Found::Exact(field) => match &mut self.slots[field] {
+                    Some(_) => object.duplicate = object.duplicate.or(Some((field, at))),
+                    slot => *slot = Some(Slot { token, folded: false }),
+                },
+                Found::Folded(group) => self.folded.push((group, token)),
+                Found::Unknown => object.unknown_fields += 1,
+            }
+            match scanner.peek() {
+                Some(b',') => scanner.pass(1),
+                Some(b'}') => {
+                    scanner.pass(1);
+                    return Ok(());
+                }
+                _ => return Err(scanner.flaw("`,` or `}`")),
+            }
+        }
+    }
+
+    /// Passes a name and its colon.
+    #[inline]
+    fn name(&mut self, text: &str, scanner: &mut Scanner<'_>) -> Result<Name, Flaw> {
+        if scanner.peek() != Some(b'"') {
+            return Err(scanner.flaw("a name"));
+        }
+        if let Some((name, length)) = self.names.guess(scanner.rest()) {
+            scanner.pass(length);
+            return Ok(name);
+        }
+        let start = scanner.at() + 1;
+        let kind = scanner.string()?;
+        let inside = &text[start..scanner.at() - 1];
+        scanner.take(b':', "`:`")?;
+        if kind == Kind::Plain {
+            return Ok(self.names.look_up(inside, true));
+        }
+        self.name.clear();
+        escape::unescape(inside, &mut self.name);
+        Ok(self.names.look_up(&self.name, false))
+    }
+
+    /// Gives members that match a field only without case to the fields that nothing matches exactly.
+    fn settle_folded(&mut self, object: &mut Object<'_>) {
+        for (group, token) in &self.folded {
+            let mut used = false;
+            for field in self.names.group(*group) {
+                match &mut self.slots[*field] {
+                    Some(slot) if slot.folded => {
+                        used = true;
+                        object.duplicate = object.duplicate.or(Some((*field, token.start)));
+                    }
+                    Some(_) => {}
+                    slot => {
+                        used = true;
+                        *slot = Some(Slot { token: *token, folded: true });
+                    }
+                }
+            }
+            object.unknown_fields += u64::from(!used);
+        }
+    }
+
+    /// Appends the typed values of the object that was scanned last, one a column, and checks its event time.
+    ///
+    /// # Errors
+    /// The first reason, in column order, why the record has no row. What was appended is then of no use.
+    pub fn values<'a>(
+        &self,
+        schema: &Schema,
+        object: &Object<'a>,
+        timestamp_millis: Option<i64>,
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<(), DeadLetter> {
+        if let Some((field, at)) = object.duplicate {
+            return Err(self.duplicate(schema, field, at));
+        }
+        for (index, (column, field)) in schema.columns.iter().zip(&self.fields).enumerate() {
+            let token = self.slots.get(*field).copied().flatten().map(|slot| slot.token);
+            match value::parse(column, token.map_or(Field::Null, |token| field_of(object.text, token))) {
+                Ok(value) => values.push(value),
+                Err(problem) => return Err(column_problem(index, column, problem, token)),
+            }
+        }
+        check_event_time(schema, timestamp_millis, values)
+    }
+
+    #[cold]
+    fn duplicate(&self, schema: &Schema, field: usize, at: usize) -> DeadLetter {
+        let column = self.fields.iter().position(|other| *other == field);
+        let name = column.and_then(|index| schema.columns.get(index)).map_or("", |column| column.name.as_str());
+        DeadLetter { class: DUPLICATE_FIELD, column, message: format!("column {name}: its field stands in the record again at byte {at}") }
+    }
+}
+
+impl<'a> Object<'a> {
+    /// Returns the text between the braces, without them.
+    #[must_use]
+    pub fn members(&self) -> &'a str {
+        self.text.get(self.start + 1..self.end - 1).unwrap_or_default()
+    }
+}
+
+impl Payload<'_> {
+    /// Returns why a payload that is no object has no row; None for an object.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<DeadLetter> {
+        match self {
+            Self::Tombstone => Some(whole_record(TOMBSTONE, "the record has no payload".to_owned())),
+            Self::Binary { at } => Some(whole_record(INVALID_JSON, format!("the payload is no UTF-8 at byte {at}"))),
+            Self::Text { dead_letter, .. } => Some(dead_letter.clone()),
+            Self::Object(_) => None,
+        }
+    }
+}
+
+/// Returns the event time of a row in microseconds since 1970; None where it is null.
+#[must_use]
+pub fn event_time_micros(schema: &Schema, values: &[Value<'_>]) -> Option<i64> {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    match values.get(schema.event_time) {
+        Some(Value::Timestamp(micros)) => Some(*micros),
+        Some(Value::Date(days)) => Some(i64::from(*days) * DAY_MICROS),
+        _ => None,
+    }
+}
+
+#[inline]
+fn field_of(text: &str, token: Token) -> Field<'_> {
+    let whole = text.get(token.start..token.end).unwrap_or_default();
+    match token.kind {
+        Kind::Null => Field::Null,
+        Kind::True => Field::Boolean(true),
+        Kind::False => Field::Boolean(false),
+        Kind::Number => Field::Number(whole),
+        Kind::Plain => Field::Text(Cow::Borrowed(inside(whole))),
+        Kind::Escaped => {
+            let mut unescaped = String::with_capacity(whole.len());
+            escape::unescape(inside(whole), &mut unescaped);
+            Field::Text(Cow::Owned(unescaped))
+        }
+        Kind::Nested => Field::Nested(whole),
+    }
+}
+
+fn inside(quoted: &str) -> &str {
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()
+}
+
+#[inline]
+fn check_event_time(schema: &Schema, timestamp_millis: Option<i64>, values: &[Value<'_>]) -> Result<(), DeadLetter> {
+    let (Some(timestamp), Some(event_time)) = (timestamp_millis, event_time_micros(schema, values)) else { return Ok(()) };
+    let limit = timestamp.saturating_mul(1_000).saturating_add(schema.max_future_seconds.saturating_mul(1_000_000));
+    if event_time <= limit { Ok(()) } else { Err(future(schema, event_time, timestamp)) }
+}
+
+#[cold]
+fn future(schema: &Schema, event_time: i64, timestamp_millis: i64) -> DeadLetter {
+    let seconds = event_time.saturating_sub(timestamp_millis.saturating_mul(1_000)) / 1_000_000;
+    let name = schema.columns.get(schema.event_time).map_or("", |column| column.name.as_str());
+    let message =
+        format!("column {name}: the event time is {seconds} s after the record's Kafka timestamp, more than schema.maxFuture allows");
+    DeadLetter { class: FUTURE_EVENT_TIME, column: Some(schema.event_time), message }
+}
+
+/// Passes a value that is no object and returns why the text has no row.
+#[cold]
+fn other_value(scanner: &mut Scanner<'_>) -> DeadLetter {
+    let first = scanner.peek();
+    match scanner.value(0) {
+        Err(flaw) => syntax(flaw),
+        Ok(_) if scanner.peek().is_some() => syntax(scanner.flaw("the end of the text")),
+        Ok(_) => {
+            let found = match first {
+                Some(b'[') => "an array",
+                Some(b'"') => "a string",
+                Some(b'n') => "null",
+                Some(b't' | b'f') => "a boolean",
+                _ => "a number",
+            };
+            whole_record(NOT_AN_OBJECT, format!("the payload is {found}, not an object"))
+        }
+    }
+}
+
+#[cold]
+fn syntax(flaw: Flaw) -> DeadLetter {
+    let at = flaw.at;
+    match flaw.expected {
+        Expected::Token(token) => whole_record(INVALID_JSON, format!("no JSON: expected {token} at byte {at}")),
+        Expected::LessDepth => whole_record(TOO_DEEP, format!("more than {MAX_DEPTH} arrays and objects within each other at byte {at}")),
+    }
+}
+
+fn whole_record(class: &'static str, message: String) -> DeadLetter {
+    DeadLetter { class, column: None, message }
+}
+
+#[cold]
+fn column_problem(index: usize, column: &Column, problem: Problem, token: Option<Token>) -> DeadLetter {
+    let Column { name, from, column_type, .. } = column;
+    let wanted = column_type.spec_name();
+    let (class, reason) = match (problem, token) {
+        (Problem::Missing, None) => (MISSING_VALUE, format!("field {from:?} is missing and the column is not nullable")),
+        (Problem::Missing, Some(_)) => (MISSING_VALUE, format!("field {from:?} has no value and the column is not nullable")),
+        (Problem::WrongType, _) => (WRONG_TYPE, format!("{} is no {wanted}", token.map_or("nothing", kind_name))),
+        (Problem::Malformed, _) => (MALFORMED, format!("the text is no {wanted}")),
+        (Problem::OutOfRange, _) => (OUT_OF_RANGE, format!("the value is outside the range of {wanted}")),
+        (Problem::TooPrecise, _) => (TOO_PRECISE, format!("the value has more digits after the point than the {wanted} takes")),
+    };
+    let place = token.map_or_else(String::new, |token| format!(" at byte {}", token.start));
+    DeadLetter { class, column: Some(index), message: format!("column {name}: {reason}{place}") }
+}
+
+fn kind_name(token: Token) -> &'static str {
+    match token.kind {
+        Kind::Null => "null",
+        Kind::True | Kind::False => "a boolean",
+        Kind::Number => "a number",
+        Kind::Plain | Kind::Escaped => "a string",
+        Kind::Nested => "an array or object",
+    }
+}

@@ -21,6 +21,8 @@
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
 //! | [`clock`] | the clocks of this machine |
+//! | [`memory`] | how much memory this process may use, and has used |
+//! | [`failpoint`] | crash points for tests |
 //! | [`status`] | what `/status` says |
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
@@ -33,11 +35,13 @@ pub mod decode;
 pub mod embedded;
 pub mod encode;
 pub mod error;
+pub mod failpoint;
 pub mod feed;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
 pub mod local;
+pub mod memory;
 pub mod metrics;
 pub mod producer;
 pub mod progress;

@@ -4,6 +4,7 @@
 //! Forms are taken as they stand: no surrounding spaces, no thousands separators, and an empty text is a value of String only.
 
 mod number;
+mod text;
 mod time;
 
 use std::borrow::Cow;
@@ -12,6 +13,9 @@ use std::fmt;
 use crate::civil::MICROS_PER_DAY;
 use crate::schema::{Column, ColumnType, Rounding, TimeReading};
 use number::Excess;
+
+pub(crate) use text::push_integer;
+pub use text::{DATE_BYTES, TIMESTAMP_BYTES, date_text, timestamp_text};
 
 /// A field as it stands in the record.
 #[derive(Debug, Clone, PartialEq)]

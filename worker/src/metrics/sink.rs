@@ -18,6 +18,18 @@ use stockpipeline::plan::{SealReason, ZoneName};
 use super::{Registry, gauge_value};
 use crate::clock::boottime_millis;
 
+/// Reasons whose series exist from the start.
+const SEAL_REASONS: [SealReason; 8] = [
+    SealReason::Bytes,
+    SealReason::Records,
+    SealReason::Interval,
+    SealReason::Memory,
+    SealReason::HivePartitions,
+    SealReason::Revoked,
+    SealReason::Shutdown,
+    SealReason::EndOfSource,
+];
+
 /// What the bytes of the memory budget are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryClass {
@@ -134,6 +146,9 @@ impl SinkMetrics {
             let label = ZoneLabel { zone: zone.label() };
             self.records.get_or_create(&label).inc_by(0);
             self.bytes.get_or_create(&label).inc_by(0);
+        }
+        for reason in SEAL_REASONS {
+            self.seals.get_or_create(&ReasonLabel { reason: reason.label() }).inc_by(0);
         }
         for class in [MemoryClass::Fetched, MemoryClass::Buffered, MemoryClass::Sealed, MemoryClass::Uploading] {
             self.memory_bytes.get_or_create(&ClassLabel { class: class.label() }).set(0);
