@@ -4,6 +4,7 @@
 
 mod broker;
 mod faults;
+mod feed;
 mod http;
 mod sink;
 mod store;
