@@ -23,9 +23,9 @@ mod secrets;
 
 pub use admin::{Admin, ConfigValue, NewTopic, Outcome, TopicDescription};
 pub use context::{Context, Reason, TokenSource, Trouble};
+pub use membership::{GroupMetadata, Remedy, TransactionError, send_offsets};
 pub use native::{TopicIdentity, topic_id};
 pub(crate) use offsets::refusal;
-pub use membership::{GroupMetadata, TransactionError, Remedy, send_offsets};
 pub use offsets::{Committed, committed, offsets_for_times, watermarks};
 
 use secrets::Secrets;

@@ -220,8 +220,7 @@ fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, Produc
 fn identity(context: &Context, ground: &Ground) -> Identity {
     let key_field = context.schema.columns.get(context.settings.key_column).map_or("", |column| column.from.as_str());
     let fingerprint = context.feed.fingerprint();
-    let replay =
-        Replay { epoch: &ground.epoch, source: &context.source, fingerprint, key_field, slots: context.settings.slots };
+    let replay = Replay { epoch: &ground.epoch, source: &context.source, fingerprint, key_field, slots: context.settings.slots };
     let id = ReplayId::of(&replay);
     // The digits of an epoch are those of a hash, whatever the text.
     let schema = serde_json::to_string(&context.schema).map_or_else(|_| String::new(), |text| Epoch::of(&text).as_str().to_owned());

@@ -30,10 +30,10 @@ pub struct TopicIdentity {
 }
 
 impl TopicIdentity {
-    /// Returns the epoch of this incarnation: of cluster and topic id, or of the cluster alone where the topic has no id.
+    /// Returns the epoch of a topic: by its id where the broker has one, else by its name.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        Epoch::of(&format!("{}/{}", self.cluster_id, self.topic_id.as_deref().unwrap_or_default()))
+    pub fn epoch(&self, topic: &str) -> Epoch {
+        Epoch::of(&format!("{}/{}", self.cluster_id, self.topic_id.as_deref().unwrap_or(topic)))
     }
 }
 

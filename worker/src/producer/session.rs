@@ -135,8 +135,7 @@ impl<'a> Session<'a> {
     pub(super) fn open(context: &'a mut Context, ground: &Ground, identity: &'a Identity) -> Result<Option<Self>, ProducerError> {
         let topics = Topics { data: &context.topic.name, slots: &context.settings.slots_topic };
         let origin = Origin { schema: &identity.schema, source: &identity.record.uri };
-        let sender =
-            Sender::new(&context.clients, client_config(context), topics, origin).map_err(ProducerError::Clients)?;
+        let sender = Sender::new(&context.clients, client_config(context), topics, origin).map_err(ProducerError::Clients)?;
         if context.delivery == Delivery::Transactional && !start_transactions(context, &sender) {
             return Ok(None);
         }
@@ -396,12 +395,8 @@ impl<'a> Session<'a> {
         let head = self.context.feed.advance().map_err(|error| Failure::Final(ProducerError::Feed(error)))?;
         let Some(head) = head else { return Ok(false) };
         if self.batch.is_none() {
-            self.batch = Some(Batch {
-                opened: Instant::now(),
-                records: 0,
-                per_partition: vec![0; self.partitions as usize],
-                has_begun: false,
-            });
+            self.batch =
+                Some(Batch { opened: Instant::now(), records: 0, per_partition: vec![0; self.partitions as usize], has_begun: false });
         }
         let hash = key_hash(head.key);
         self.byte_offset = head.byte_offset;
@@ -656,12 +651,7 @@ impl<'a> Session<'a> {
         } else {
             State::Running
         };
-        let standing = Standing {
-            state,
-            positions: &self.positions,
-            cursor: self.cursor.unwrap_or(0),
-            queued: self.sender.queued(),
-        };
+        let standing = Standing { state, positions: &self.positions, cursor: self.cursor.unwrap_or(0), queued: self.sender.queued() };
         report.stands(self.context, &standing);
     }
 }

@@ -76,7 +76,7 @@ fn look(context: &Context, admin: &Admin, report: &mut Report) -> Result<Option<
     }
     let epoch = match &context.epoch {
         Some(epoch) => epoch.clone(),
-        None => admin.topic_id(&context.topic.name, REQUEST_TIMEOUT)?.epoch(),
+        None => admin.topic_id(&context.topic.name, REQUEST_TIMEOUT)?.epoch(&context.topic.name),
     };
     report.succeeded(context);
     Ok(Some(Ground { partitions: count, epoch }))

@@ -18,7 +18,8 @@ const SERVE_EVERY: Duration = Duration::from_millis(20);
 
 /// Asks the coordinator for a producer id. To be called again after [`Remedy::Retry`].
 pub(super) fn init(sender: &Sender) -> Result<(), TransactionError> {
-    served(sender, || sender.producer().init_transactions(CALL_TIMEOUT)).map_err(|error| TransactionError::of("start transactions", &error))
+    let producer = sender.producer();
+    served(sender, || producer.init_transactions(CALL_TIMEOUT)).map_err(|error| TransactionError::of("start transactions", &error))
 }
 
 /// Opens a transaction.
@@ -42,16 +43,18 @@ pub(super) fn commit(sender: &Sender, offsets: &TopicPartitionList, metadata: &G
         let message = format!("a record of partition {} was not taken", failure.partition);
         return Err(TransactionError { act: "deliver records", code: failure.code, message, remedy: Remedy::Abort });
     }
+    let producer = sender.producer();
     patiently(deadline, || {
-        let committed = served(sender, || sender.producer().commit_transaction(CALL_TIMEOUT));
+        let committed = served(sender, || producer.commit_transaction(CALL_TIMEOUT));
         committed.map_err(|error| TransactionError::of("commit transaction", &error))
     })
 }
 
 /// Aborts the open transaction; its records will never be seen.
 pub(super) fn abort(sender: &Sender) -> Result<(), TransactionError> {
+    let producer = sender.producer();
     let aborted = patiently(Instant::now() + PATIENCE, || {
-        let aborted = served(sender, || sender.producer().abort_transaction(CALL_TIMEOUT));
+        let aborted = served(sender, || producer.abort_transaction(CALL_TIMEOUT));
         aborted.map_err(|error| TransactionError::of("abort transaction", &error))
     });
     sender.serve(Duration::ZERO);
