@@ -5,6 +5,8 @@
 mod audit;
 mod broker;
 mod faults;
+mod feed;
 mod http;
 mod sink;
 mod store;
+mod topics;
