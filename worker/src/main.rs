@@ -108,8 +108,10 @@ fn screen(command: &Command) -> Screen {
 fn start_logging(arguments: &Arguments, screen: &Screen) {
     let default = match (&arguments.command, screen) {
         (Command::Producer(_) | Command::Sink(_), _) => "info",
-        (Command::Local(_), Screen::Lines) => "warn,stockpipeline_worker::local=info",
-        (Command::Local(_) | Command::Check { .. } | Command::Audit(_) | Command::Topic(_) | Command::Data(_), _) => "warn",
+        (Command::Local(_), Screen::Lines) => "warn,stockpipeline_worker::producer=error,stockpipeline_worker::local=info",
+        // That the embedded broker has no transactions does no harm: a run that is killed produces the same records again.
+        (Command::Local(_), Screen::Terminal(_)) => "warn,stockpipeline_worker::producer=error",
+        (Command::Check { .. } | Command::Audit(_) | Command::Topic(_) | Command::Data(_), _) => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let screen = match screen {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockpipeline::check::UnknownFields;
-use stockpipeline::checked::Pipeline;
+use stockpipeline::checked::{Pipeline, Producer};
 use stockpipeline::launch::Exit;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -13,14 +13,17 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::connect::{self, StoreOptions};
-use super::documents::load;
+use super::documents::{folder_of, load};
 use super::{CommandError, Surroundings, WorkerArguments};
 use crate::clock::{boottime_millis, wall_millis};
 use crate::contact::Contact;
+use crate::feed::{self, Feed};
 use crate::http;
 use crate::kafka::Clients;
 use crate::memory;
-use crate::metrics::{Registry, SinkMetrics, StoreMetrics};
+use crate::metrics::{ProducerMetrics, Registry, SinkMetrics, StoreMetrics};
+use crate::producer;
+use crate::progress::Progress;
 use crate::sink;
 use crate::status::{Role, Status, StatusCell};
 use crate::store::Gate;
@@ -29,6 +32,8 @@ use crate::store::Gate;
 const ASSUMED_LIMIT_BYTES: u64 = 1 << 30;
 /// Tenths of the limit that buffers, uploads and fetched messages may take; the rest is for everything else.
 const BUDGET_TENTHS: u64 = 6;
+/// Folder beside the document in which `ConfigMaps` are mounted, one folder each.
+const CONFIG_MAPS_FOLDER: &str = "configmaps";
 /// How often mounted secrets are compared with what was read at the start.
 const SECRETS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -61,6 +66,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         store,
         contact,
         session_timeout: sink::SESSION_TIMEOUT,
+        tail_trusted_for: sink::TAIL_TRUSTED_FOR,
         epoch: arguments.epoch,
         memory_bytes: memory_bytes(arguments.memory),
         encoders: encoders(),
@@ -87,8 +93,54 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
 /// # Errors
 /// [`CommandError`] when the document can't be used, or the producer can't go on.
 pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
-    let _ = (arguments, surroundings);
-    Ok(Exit::Bug)
+    let pipeline = Arc::new(load(&arguments.config, UnknownFields::Warn)?);
+    let settings = pipeline.producer.clone().ok_or(CommandError::NoProducer)?;
+    let clients = connect::kafka(&pipeline, &arguments.shared.secrets_dir, &arguments.worker_name)?;
+    let mut registry = Registry::new("producer");
+    let metrics = ProducerMetrics::register(&mut registry);
+    let status = StatusCell::new(Status::starting(Role::Producer, &arguments.worker_name, wall_millis()), boottime_millis());
+    let endpoints = Endpoints::open(arguments.http_port, &status, registry).await?;
+    let feed = open_feed(&pipeline, &settings, &arguments).await?;
+    watch_secrets(&pipeline, &clients, &arguments.shared.secrets_dir, &surroundings.shutdown);
+    let context = producer::Context {
+        clients,
+        feed,
+        source: pipeline.source.clone(),
+        schema: pipeline.schema.clone(),
+        settings,
+        topic: pipeline.kafka.topic.clone(),
+        consumer_group: pipeline.kafka.consumer_group.clone(),
+        // A broker without topic ids has no transactions either.
+        delivery: if arguments.epoch.is_some() { producer::Delivery::Idempotent } else { producer::Delivery::Transactional },
+        epoch: arguments.epoch,
+        topic_duty: if pipeline.kafka.topic.managed { producer::TopicDuty::Ensure } else { producer::TopicDuty::Given },
+        hold_back: None,
+        session_timeout: sink::SESSION_TIMEOUT,
+        when_done: producer::WhenDone::Stay,
+        progress: Arc::new(Progress::new(0)),
+        status,
+        metrics,
+        shutdown: surroundings.shutdown,
+    };
+    let outcome = on_thread("producer", move || producer::run(context)).await.map_err(CommandError::Producer)?;
+    endpoints.close().await;
+    tracing::info!(?outcome, "stopped");
+    Ok(Exit::Done)
+}
+
+/// Opens the source; a download is fetched first.
+async fn open_feed(pipeline: &Pipeline, settings: &Producer, arguments: &WorkerArguments) -> Result<Feed, CommandError> {
+    let folder = folder_of(&arguments.config);
+    let places = feed::Places {
+        config_maps_dir: folder.join(CONFIG_MAPS_FOLDER),
+        base_dir: folder,
+        scratch_dir: arguments.shared.scratch_dir.clone().unwrap_or_else(std::env::temp_dir),
+        s3: None,
+        limits: feed::Limits::default(),
+    };
+    let memory_bytes = memory_bytes(arguments.memory) as u64;
+    let opening = feed::Opening { schema: &pipeline.schema, key_column: settings.key_column, places: &places, memory_bytes };
+    Feed::open(&pipeline.source, &opening).await.map_err(CommandError::Feed)
 }
 
 /// The endpoints of a worker.

@@ -8,6 +8,7 @@ use crate::embedded::broker::BrokerError;
 use crate::error::Class;
 use crate::feed::FeedError;
 use crate::kafka::KafkaError;
+use crate::producer::ProducerError;
 use crate::sink::SinkError;
 
 /// Why a local run has ended early. What was durable by then stays, and the next run goes on from it.
@@ -43,9 +44,12 @@ pub enum LocalError {
     /// Kafka's client refused.
     #[error("failed to set up kafka's clients")]
     Kafka(#[source] KafkaError),
-    /// The sink's thread can't be started.
-    #[error("failed to start the sink's thread")]
+    /// A thread can't be started.
+    #[error("failed to run a thread")]
     Thread(#[source] io::Error),
+    /// The producer ended.
+    #[error("the producer ended")]
+    Producer(#[source] ProducerError),
     /// The sink ended.
     #[error("the sink ended")]
     Sink(#[source] SinkError),
@@ -73,6 +77,7 @@ impl LocalError {
             Self::Broker(_) | Self::Thread(_) => Class::External,
             Self::Feed(error) => error.class(),
             Self::Kafka(error) => error.class(),
+            Self::Producer(error) => error.class(),
             Self::Sink(error) => error.class(),
             Self::Stopped { class, .. } => *class,
             Self::Audit(error) => error.class(),

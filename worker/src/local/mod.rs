@@ -26,7 +26,7 @@ use stockpipeline::checked::{Pipeline, Source};
 use stockpipeline::ddl;
 use stockpipeline::layout::Epoch;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
 pub use self::bar::Screen;
@@ -40,7 +40,8 @@ use crate::embedded::{EmbeddedBroker, EmbeddedS3};
 use crate::failpoint::Failpoints;
 use crate::feed::{self, Feed};
 use crate::kafka::{Clients, Identity};
-use crate::metrics::{SinkMetrics, StoreMetrics};
+use crate::metrics::{ProducerMetrics, SinkMetrics, StoreMetrics};
+use crate::producer::{self, ProducerError};
 use crate::progress::Progress;
 use crate::sink::{self, SinkError};
 use crate::status::{Role, Status, StatusCell};
@@ -56,6 +57,12 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Name under which a local run seals plans.
 const WORKER: &str = "local";
+
+/// A thread answers unless it panics, and a panic ends the process.
+const NO_ANSWER: &str = "it ended without an answer";
+
+type SinkEnd = Result<sink::Outcome, SinkError>;
+type ProducerEnd = Result<producer::Outcome, ProducerError>;
 
 /// What a local run needs.
 pub struct Local {
@@ -127,6 +134,10 @@ async fn run_over(local: &Local, server: &EmbeddedS3, auditor: &Store) -> Result
     let partitions = home::partitions(&local.pipeline);
     let broker = EmbeddedBroker::start().map_err(LocalError::Broker)?;
     broker.create_topic(&local.pipeline.kafka.topic.name, partitions).map_err(LocalError::Broker)?;
+    if let Some(producer) = &local.pipeline.producer {
+        let slots = i32::try_from(producer.slots).unwrap_or(i32::MAX);
+        broker.create_topic(&producer.slots_topic, slots).map_err(LocalError::Broker)?;
+    }
     let pipeline = Arc::new(home::at_home(local.pipeline.clone(), &broker.bootstrap_servers(), &server.endpoint()));
     let feed = open_feed(local, &pipeline).await?;
     let epoch = home::epoch(&local.pipeline, feed.fingerprint());
@@ -226,50 +237,96 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// Runs producer and sink until everything is durable, or until the run is asked to stop or can't go on.
     async fn travel(&self, feed: Feed, server: &EmbeddedS3) -> Result<sink::Outcome, LocalError> {
-        let clients =
-            Clients::new(&self.pipeline.kafka, &self.local.folder, Identity { client_id: WORKER.to_owned(), ..Identity::default() })
-                .map_err(LocalError::Kafka)?;
+        let identity = Identity { client_id: WORKER.to_owned(), ..Identity::default() };
+        let clients = Clients::new(&self.pipeline.kafka, &self.local.folder, identity).map_err(LocalError::Kafka)?;
         let status = StatusCell::new(Status::starting(Role::Sink, WORKER, wall_millis()), boottime_millis());
         let (stop_producer, stop_sink) = (self.local.shutdown.child_token(), CancellationToken::new());
         // Whatever ends this future early stops both.
         let _guards = (stop_producer.clone().drop_guard(), stop_sink.clone().drop_guard());
         let mut sink = self.start_sink(server, &clients, &status, &stop_sink).await?;
-        drop(feed);
-        let ended = tokio::select! {
-            ended = &mut sink => Some(ended),
-            () = self.wait(&status) => None,
-        };
-        let outcome = match ended {
-            Some(ended) => ended,
-            None => {
-                stop_producer.cancel();
-                stop_sink.cancel();
-                sink.await
+        let producer = self.start_producer(feed, &clients, &stop_producer)?;
+        let mut outcome = None;
+        let produced = tokio::select! {
+            produced = producer => Some(produced),
+            ended = &mut sink => {
+                outcome = Some(ended);
+                None
             }
         };
-        match (&status.read().fatal, outcome) {
-            (_, Ok(Err(error))) => Err(self.sink_failed(error)),
-            (Some(failure), _) => {
-                let (reason, message, class) = (failure.reason.label(), failure.message.clone(), failure.class);
-                Err(LocalError::Stopped { reason, message, class })
-            }
-            (None, Ok(Ok(outcome))) => Ok(outcome),
-            // The thread ended without an answer: it has panicked, and the panic hook has ended the process.
-            (None, Err(_)) => Err(LocalError::Thread(io::Error::other("it ended without a result"))),
+        let failure = match produced {
+            Some(Ok(Err(error))) => Some(LocalError::Producer(error)),
+            Some(Ok(Ok(_))) | None => None,
+            Some(Err(_)) => Some(LocalError::Thread(io::Error::other(NO_ANSWER))),
+        };
+        if outcome.is_none() && failure.is_none() {
+            outcome = self.wait(&status, &mut sink).await;
+        }
+        stop_sink.cancel();
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => sink.await,
+        };
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.judge(outcome, &status),
         }
     }
 
-    /// Waits until everything is durable, the run is asked to stop, or the sink can't go on.
-    async fn wait(&self, status: &StatusCell) {
+    /// Waits until everything is durable, the run is asked to stop, or the sink can't go on or ends.
+    async fn wait(&self, status: &StatusCell, sink: &mut oneshot::Receiver<SinkEnd>) -> Option<Result<SinkEnd, RecvError>> {
         loop {
             tokio::select! {
-                () = self.local.shutdown.cancelled() => return,
+                () = self.local.shutdown.cancelled() => return None,
+                ended = &mut *sink => return Some(ended),
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
             if self.progress.drained() || status.read().fatal.is_some() {
-                return;
+                return None;
             }
         }
+    }
+
+    fn judge(&self, outcome: Result<SinkEnd, RecvError>, status: &StatusCell) -> Result<sink::Outcome, LocalError> {
+        match (outcome, &status.read().fatal) {
+            (Ok(Err(error)), _) => Err(self.sink_failed(error)),
+            (Ok(Ok(_)) | Err(_), Some(failure)) => {
+                let (reason, message, class) = (failure.reason.label(), failure.message.clone(), failure.class);
+                Err(LocalError::Stopped { reason, message, class })
+            }
+            (Ok(Ok(outcome)), None) => Ok(outcome),
+            (Err(_), None) => Err(LocalError::Thread(io::Error::other(NO_ANSWER))),
+        }
+    }
+
+    /// Starts the producer on a thread of its own; what it returns comes through the receiver.
+    fn start_producer(
+        &self,
+        feed: Feed,
+        clients: &Clients,
+        shutdown: &CancellationToken,
+    ) -> Result<oneshot::Receiver<ProducerEnd>, LocalError> {
+        let settings = self.pipeline.producer.clone().ok_or(LocalError::NoRows)?;
+        let context = producer::Context {
+            clients: clients.clone(),
+            feed,
+            // As the user wrote it.
+            source: self.local.pipeline.source.clone(),
+            schema: self.pipeline.schema.clone(),
+            settings,
+            topic: self.pipeline.kafka.topic.clone(),
+            consumer_group: self.pipeline.kafka.consumer_group.clone(),
+            epoch: Some(self.epoch.clone()),
+            delivery: producer::Delivery::Idempotent,
+            topic_duty: producer::TopicDuty::Given,
+            hold_back: Some(producer::HoldBack::EMBEDDED),
+            session_timeout: SESSION_TIMEOUT,
+            when_done: producer::WhenDone::Return,
+            progress: Arc::clone(&self.progress),
+            status: StatusCell::new(Status::starting(Role::Producer, WORKER, wall_millis()), boottime_millis()),
+            metrics: ProducerMetrics::default(),
+            shutdown: shutdown.clone(),
+        };
+        on_thread("producer", move || producer::run(context))
     }
 
     /// Starts the sink on a thread of its own; what it returns comes through the receiver.
@@ -279,7 +336,7 @@ impl Journey<'_> {
         clients: &Clients,
         status: &StatusCell,
         shutdown: &CancellationToken,
-    ) -> Result<oneshot::Receiver<Result<sink::Outcome, SinkError>>, LocalError> {
+    ) -> Result<oneshot::Receiver<SinkEnd>, LocalError> {
         let contact = Arc::new(Contact::new(SESSION_TIMEOUT));
         let gate: Arc<dyn Gate> = contact.clone();
         let store = Store::connect(bucket_settings(&self.pipeline, server), Some(gate), StoreMetrics::default()).await;
@@ -290,6 +347,7 @@ impl Journey<'_> {
             store,
             contact,
             session_timeout: SESSION_TIMEOUT,
+            tail_trusted_for: sink::TAIL_TRUSTED_FOR,
             epoch: Some(self.epoch.clone()),
             memory_bytes: self.local.memory_bytes,
             encoders: self.local.encoders,
@@ -300,14 +358,8 @@ impl Journey<'_> {
             shutdown: shutdown.clone(),
             failpoints: self.local.failpoints.clone(),
         };
-        let (sender, receiver) = oneshot::channel();
         let runtime = Handle::current();
-        let run = move || {
-            // The receiver is gone only when the whole run is.
-            drop(sender.send(sink::run(context, &runtime)));
-        };
-        std::thread::Builder::new().name("sink".to_owned()).spawn(run).map_err(LocalError::Thread)?;
-        Ok(receiver)
+        on_thread("sink", move || sink::run(context, &runtime))
     }
 
     fn sink_failed(&self, source: SinkError) -> LocalError {
@@ -318,4 +370,13 @@ impl Journey<'_> {
             SinkError::Start(_) | SinkError::Source(_) | SinkError::Threads { .. } | SinkError::Stopped { .. } => LocalError::Sink(source),
         }
     }
+}
+
+/// Runs blocking work on a thread of its own; what it returns comes through the receiver.
+fn on_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<oneshot::Receiver<T>, LocalError> {
+    let (sender, receiver) = oneshot::channel();
+    // The receiver is gone only when the whole run is.
+    let run = move || drop(sender.send(work()));
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(LocalError::Thread)?;
+    Ok(receiver)
 }

@@ -182,66 +182,126 @@ async fn an_empty_bucket_is_clean() {
 #[tokio::test]
 async fn every_kind_of_damage_is_found_and_named() {
     use DifferenceKind::{
-        Chain, ForeignObject, ForeignRow, MissingObject, ObjectMark, Plan as PlanKind, Repeated, Root as RootKind, RowCount, UnreadableObject,
-        ZonesDisagree,
+        Chain, ForeignObject, ForeignRow, MissingObject, ObjectMark, Plan as PlanKind, Repeated, Root as RootKind, RowCount,
+        UnreadableObject, ZonesDisagree,
     };
     type Damage = fn(&mut Scene);
     let cases: Vec<(&str, Damage, &[DifferenceKind])> = vec![
         ("the root is gone", |scene| drop(scene.objects.remove(&scene.keys().root())), &[RootKind]),
         ("the root is unreadable", |scene| scene.put(scene.keys().root(), "{}"), &[RootKind]),
-        ("a plan is unreadable", |scene| scene.put(scene.keys().plan(1, 10), "{\"version\":1}"), &[PlanKind, ForeignObject, ForeignObject, ForeignObject]),
-        ("a plan is of a newer version", |scene| scene.put(scene.keys().plan(1, 10), "{\"version\":9}"), &[PlanKind, ForeignObject, ForeignObject, ForeignObject]),
-        ("a plan stands under another one's key", |scene| {
-            let body = scene.objects[&scene.keys().plan(0, 10)].0.clone();
-            scene.put(scene.keys().plan(1, 10), body);
-        }, &[PlanKind, ForeignObject, ForeignObject, ForeignObject]),
+        (
+            "a plan is unreadable",
+            |scene| scene.put(scene.keys().plan(1, 10), "{\"version\":1}"),
+            &[PlanKind, ForeignObject, ForeignObject, ForeignObject],
+        ),
+        (
+            "a plan is of a newer version",
+            |scene| scene.put(scene.keys().plan(1, 10), "{\"version\":9}"),
+            &[PlanKind, ForeignObject, ForeignObject, ForeignObject],
+        ),
+        (
+            "a plan stands under another one's key",
+            |scene| {
+                let body = scene.objects[&scene.keys().plan(0, 10)].0.clone();
+                scene.put(scene.keys().plan(1, 10), body);
+            },
+            &[PlanKind, ForeignObject, ForeignObject, ForeignObject],
+        ),
         ("a gap between plans", |scene| scene.add(1, 25, 29), &[Chain]),
         ("two plans of the same offsets", |scene| scene.add(1, 15, 24), &[Chain]),
         ("a done mark without its plan", |scene| scene.put(scene.keys().done(1, 20), ""), &[PlanKind]),
-        ("an object of a finished plan is gone", |scene| drop(scene.objects.remove(&scene.key(ZoneName::Processed, 1, 0))), &[MissingObject]),
-        ("an object of a plan that is marked as done is gone", |scene| {
-            scene.objects.remove(&scene.key(ZoneName::Raw, 1, 10));
-            scene.put(scene.keys().done(1, 10), "");
-        }, &[MissingObject]),
-        ("an object names another plan", |scene| {
-            let metadata = scene.plan(0, 10, 19).object_metadata();
-            let key = scene.key(ZoneName::Raw, 1, 10);
-            scene.objects.get_mut(&key).unwrap().1 = metadata;
-        }, &[ObjectMark]),
-        ("an object names no plan", |scene| {
-            let key = scene.key(ZoneName::Raw, 1, 10);
-            scene.objects.get_mut(&key).unwrap().1.clear();
-        }, &[ObjectMark]),
-        ("an object is unreadable", |scene| {
-            let key = scene.key(ZoneName::DeadLetters, 1, 10);
-            scene.put(key.clone(), "no json\n");
-            let metadata = scene.plan(1, 10, 19).object_metadata();
-            scene.objects.get_mut(&key).unwrap().1 = metadata;
-        }, &[UnreadableObject]),
+        (
+            "an object of a finished plan is gone",
+            |scene| drop(scene.objects.remove(&scene.key(ZoneName::Processed, 1, 0))),
+            &[MissingObject],
+        ),
+        (
+            "an object of a plan that is marked as done is gone",
+            |scene| {
+                scene.objects.remove(&scene.key(ZoneName::Raw, 1, 10));
+                scene.put(scene.keys().done(1, 10), "");
+            },
+            &[MissingObject],
+        ),
+        (
+            "an object names another plan",
+            |scene| {
+                let metadata = scene.plan(0, 10, 19).object_metadata();
+                let key = scene.key(ZoneName::Raw, 1, 10);
+                scene.objects.get_mut(&key).unwrap().1 = metadata;
+            },
+            &[ObjectMark],
+        ),
+        (
+            "an object names no plan",
+            |scene| {
+                let key = scene.key(ZoneName::Raw, 1, 10);
+                scene.objects.get_mut(&key).unwrap().1.clear();
+            },
+            &[ObjectMark],
+        ),
+        (
+            "an object is unreadable",
+            |scene| {
+                let key = scene.key(ZoneName::DeadLetters, 1, 10);
+                scene.put(key.clone(), "no json\n");
+                let metadata = scene.plan(1, 10, 19).object_metadata();
+                scene.objects.get_mut(&key).unwrap().1 = metadata;
+            },
+            &[UnreadableObject],
+        ),
         ("a row is gone", |scene| scene.rewrite(ZoneName::Processed, 1, &[10, 11, 12, 13, 15, 16, 17]), &[RowCount, ZonesDisagree]),
-        ("a row is there twice", |scene| {
-            scene.rewrite(ZoneName::Processed, 1, &[10, 11, 12, 13, 15, 16, 17, 17]);
-        }, &[Repeated, ZonesDisagree]),
-        ("a row of raw is there twice", |scene| {
-            scene.rewrite(ZoneName::Raw, 1, &[10, 11, 12, 13, 14, 15, 16, 17, 18, 18]);
-        }, &[Repeated, ZonesDisagree]),
-        ("a record is both processed and a dead letter", |scene| scene.rewrite(ZoneName::DeadLetters, 1, &[13, 14]), &[Repeated, ZonesDisagree]),
+        (
+            "a row is there twice",
+            |scene| {
+                scene.rewrite(ZoneName::Processed, 1, &[10, 11, 12, 13, 15, 16, 17, 17]);
+            },
+            &[Repeated, ZonesDisagree],
+        ),
+        (
+            "a row of raw is there twice",
+            |scene| {
+                scene.rewrite(ZoneName::Raw, 1, &[10, 11, 12, 13, 14, 15, 16, 17, 18, 18]);
+            },
+            &[Repeated, ZonesDisagree],
+        ),
+        (
+            "a record is both processed and a dead letter",
+            |scene| scene.rewrite(ZoneName::DeadLetters, 1, &[13, 14]),
+            &[Repeated, ZonesDisagree],
+        ),
         ("more rows than the plan lists", |scene| scene.rewrite(ZoneName::DeadLetters, 1, &[14, 19, 19]), &[RowCount]),
-        ("a row outside of the range", |scene| scene.rewrite(ZoneName::DeadLetters, 1, &[14, 24]), &[ForeignRow, ZonesDisagree, ZonesDisagree]),
+        (
+            "a row outside of the range",
+            |scene| scene.rewrite(ZoneName::DeadLetters, 1, &[14, 24]),
+            &[ForeignRow, ZonesDisagree, ZonesDisagree],
+        ),
         ("rows of another partition", |scene| scene.rewrite(ZoneName::DeadLetters, 0, &[14, 19]), &[ForeignRow, ZonesDisagree]),
         ("a file that somebody left in a zone", |scene| scene.put("processed/notes.txt".into(), "x"), &[ForeignObject]),
-        ("an object of an epoch without a ledger", |scene| {
-            let epoch = Epoch::of("other");
-            scene.put(object_key("raw", &[], &Range { epoch: &epoch, partition: 0, first: 0, last: 9 }, "jsonl"), "");
-        }, &[ForeignObject]),
-        ("an object that its plan does not list", |scene| {
-            let range = Range { epoch: &scene.epoch.clone(), partition: 0, first: 10, last: 19 };
-            scene.put(object_key("processed", &[("symbol_key".into(), "B".into())], &range, "jsonl"), "");
-        }, &[ForeignObject]),
-        ("a plan that lists another plan's object", |scene| {
-            let key = scene.key(ZoneName::Raw, 1, 0);
-            scene.change_plan(|plan| plan.objects[2].key = key);
-        }, &[PlanKind, ForeignObject, ForeignObject, ForeignObject]),
+        (
+            "an object of an epoch without a ledger",
+            |scene| {
+                let epoch = Epoch::of("other");
+                scene.put(object_key("raw", &[], &Range { epoch: &epoch, partition: 0, first: 0, last: 9 }, "jsonl"), "");
+            },
+            &[ForeignObject],
+        ),
+        (
+            "an object that its plan does not list",
+            |scene| {
+                let range = Range { epoch: &scene.epoch.clone(), partition: 0, first: 10, last: 19 };
+                scene.put(object_key("processed", &[("symbol_key".into(), "B".into())], &range, "jsonl"), "");
+            },
+            &[ForeignObject],
+        ),
+        (
+            "a plan that lists another plan's object",
+            |scene| {
+                let key = scene.key(ZoneName::Raw, 1, 0);
+                scene.change_plan(|plan| plan.objects[2].key = key);
+            },
+            &[PlanKind, ForeignObject, ForeignObject, ForeignObject],
+        ),
     ];
     for (name, damage, expected) in cases {
         let mut scene = Scene::clean();
