@@ -76,6 +76,8 @@ pub fn read(text: &str) -> Result<Vec<Document>, DocumentError> {
     if text.len() > MAX_BYTES {
         return Err(DocumentError::TooLarge { bytes: text.len() });
     }
+    // Left in, it would shift the first line's column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     for (index, part) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let document = index + 1;

@@ -1,3 +1,5 @@
 //! The contract from outside: documents in, pipelines or errors out.
 
 mod documents;
+mod errors;
+mod properties;
