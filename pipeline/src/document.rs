@@ -136,6 +136,9 @@ impl Document {
     }
 
     /// Returns the document as YAML text that [`read`] takes.
+    ///
+    /// # Panics
+    /// Never: what a document holds is always YAML.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         serde_yaml::to_string(&self.body).expect("JSON values with text keys are always YAML")

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use super::*;
 
 const MINIMAL: &str = "apiVersion: stockpipeline.dev/v1alpha1\nkind: StockPipeline\nmetadata: {name: a}\nspec: {x: 1}\n";
@@ -91,7 +93,7 @@ fn large_and_bottomless_files_are_refused() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..9 {
         let inner = format!("*a{}", level - 1);
-        bomb += &format!("a{level}: &a{level} [{}]\n", [inner.as_str(); 9].join(", "));
+        writeln!(bomb, "a{level}: &a{level} [{}]", [inner.as_str(); 9].join(", ")).unwrap();
     }
     assert!(refuse(&bomb).contains("repetition limit"));
 }

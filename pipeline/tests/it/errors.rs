@@ -26,10 +26,10 @@ fn edited(edits: &[Edit]) -> Document {
     document::read(&serde_yaml::to_string(&full).unwrap()).unwrap().remove(0)
 }
 
-fn messages(edits: &[Edit]) -> String {
+fn messages(edits: &[Edit]) -> Vec<String> {
     match Pipeline::check(&edited(edits), UnknownFields::Error) {
-        Ok((_, warnings)) => warnings.iter().map(|warning| format!("  warning {warning}\n")).collect::<String>() + "  checks\n",
-        Err(errors) => errors.iter().map(|error| format!("  {error}\n")).collect(),
+        Ok((_, warnings)) => warnings.iter().map(|warning| format!("warning {warning}")).chain(["checks".to_owned()]).collect(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -42,7 +42,9 @@ fn report(cases: &[(&str, Vec<Edit>)]) -> String {
     let mut text = String::new();
     for (name, edits) in cases {
         writeln!(text, "{name}").unwrap();
-        text.push_str(&messages(edits));
+        for message in messages(edits) {
+            writeln!(text, "  {message}").unwrap();
+        }
     }
     text
 }

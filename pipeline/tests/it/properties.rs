@@ -153,7 +153,7 @@ fn read_one(text: &str) -> Document {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_document_panics_and_what_checks_checks_again(value in changed()) {
@@ -173,7 +173,9 @@ proptest! {
     #[test]
     fn no_text_panics(text in "(apiVersion: stockpipeline.dev/v1alpha1\nkind: StockPipeline\nmetadata:|spec:|\\PC|[ \n\t{}\\[\\]:,&*!|>'\"-]){0,40}") {
         if let Ok(documents) = document::read(&text) {
-            documents.iter().for_each(|document| drop(check(document)));
+            for document in &documents {
+                check(document);
+            }
         }
     }
 }
