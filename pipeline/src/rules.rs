@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{Schema, Zone};
+use crate::schema::{ColumnType, MAX_DECIMAL_DIGITS, Schema, Zone};
 
 /// Version of the decoder's behaviour; raised whenever the same record and rules would give other rows.
 pub const DECODER_VERSION: u32 = 1;
@@ -155,6 +155,40 @@ pub enum Transform {
     },
 }
 
+impl Rules {
+    /// Checks what a stored plan could get wrong: columns that are not there, types and transforms out of bounds.
+    ///
+    /// # Errors
+    /// A sentence that names the contradiction.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let columns = &self.schema.columns;
+        match columns.get(self.schema.event_time).map(|column| &column.column_type) {
+            Some(ColumnType::Timestamp { .. } | ColumnType::Date { .. }) => {}
+            _ => return Err("the event time is no Timestamp or Date column"),
+        }
+        for column in columns {
+            if let ColumnType::Decimal { precision, scale, .. } = column.column_type
+                && (!(1..=MAX_DECIMAL_DIGITS).contains(&precision) || scale > precision)
+            {
+                return Err("a Decimal column has no valid precision and scale");
+            }
+        }
+        let Some(processed) = &self.processed else { return Ok(()) };
+        if processed.sort_by.iter().any(|column| *column >= columns.len()) {
+            return Err("a sort column is not in the schema");
+        }
+        for field in &processed.partition_by {
+            if field.column >= columns.len() {
+                return Err("a partition field's column is not in the schema");
+            }
+            if let Transform::Bucket { count: 0 } | Transform::Truncate { width: 0 } = field.transform {
+                return Err("a partition field's bucket count or width is 0");
+            }
+        }
+        Ok(())
+    }
+}
+
 impl LineCompression {
     /// Returns the file extension, without a leading dot.
     #[must_use]
@@ -174,6 +208,65 @@ impl ProcessedFormat {
         match self {
             Self::Parquet { .. } => "parquet",
             Self::JsonLines { compression } => compression.extension(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod example {
+    //! Rules with every type, reading and transform, for the tests of this crate.
+
+    use super::*;
+    use crate::schema::{Column, EpochUnit, Rounding, TimeReading};
+
+    fn column(name: &str, from: &str, column_type: ColumnType) -> Column {
+        Column { name: name.to_owned(), from: from.to_owned(), column_type, nullable: name != "symbol", comment: None }
+    }
+
+    fn field(name: &str, column: usize, transform: Transform) -> PartitionField {
+        PartitionField { name: name.to_owned(), column, transform }
+    }
+
+    fn timestamp(reading: TimeReading) -> ColumnType {
+        ColumnType::Timestamp { reading }
+    }
+
+    pub(crate) fn rules() -> Rules {
+        let new_york = || Zone::named("America/New_York").expect("the zone is bundled");
+        let mut columns = vec![
+            column("symbol", "Index", ColumnType::String),
+            column("ts", "Date", timestamp(TimeReading::Iso { time_zone: Zone::utc() })),
+            column("close", "Close", ColumnType::Double),
+            column("adj_close", "Adj Close", ColumnType::Decimal { precision: 18, scale: 6, rounding: Rounding::HalfEven }),
+            column("volume", "volume", ColumnType::Bigint),
+            column("lots", "lots", ColumnType::Int),
+            column("halted", "it's \"halted\" \\ now", ColumnType::Boolean),
+            column("settles", "settles", ColumnType::Date { format: Some("%d/%m/%Y".to_owned()) }),
+            column("listed", "listed", ColumnType::Date { format: None }),
+            column("sent", "sent", timestamp(TimeReading::Epoch { unit: EpochUnit::Nanoseconds })),
+            column("local", "local", timestamp(TimeReading::Format { format: "%d.%m.%Y %H:%M".to_owned(), time_zone: new_york() })),
+        ];
+        columns[0].comment = Some("the index's symbol\nas the venue names it; `^GSPC`".to_owned());
+        Rules {
+            decoder: DECODER_VERSION,
+            topic: "ticks".to_owned(),
+            schema: Schema { columns, event_time: 1, max_future_seconds: 86_400 },
+            raw: Some(RawZone { prefix: "raw/us-equities".to_owned(), compression: LineCompression::Zstd }),
+            processed: Some(ProcessedZone {
+                prefix: "processed/us-equities".to_owned(),
+                format: ProcessedFormat::Parquet { compression: PageCompression::Zstd },
+                partition_by: vec![
+                    field("dt", 1, Transform::Day { time_zone: new_york() }),
+                    field("hour", 1, Transform::Hour { time_zone: Zone::utc() }),
+                    field("year", 1, Transform::Year { time_zone: Zone::utc() }),
+                    field("month", 1, Transform::Month { time_zone: Zone::utc() }),
+                    field("venue", 0, Transform::Identity),
+                    field("bucket", 0, Transform::Bucket { count: 12 }),
+                    field("initial", 0, Transform::Truncate { width: 1 }),
+                ],
+                sort_by: vec![0, 1],
+            }),
+            dead_letters: DeadLetterZone { prefix: "dlq/us-equities".to_owned(), compression: LineCompression::Gzip },
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::civil::{self, FIRST_MICROS, LAST_MICROS, MICROS_PER_DAY, MICROS_PER_S
 
 /// Names of the columns that every row starts with, in this order.
 pub const KAFKA_COLUMNS: [&str; 3] = ["_kafka_partition", "_kafka_offset", "_kafka_timestamp"];
+/// Most digits of a Decimal.
+pub const MAX_DECIMAL_DIGITS: u8 = 38;
 
 /// The declared columns of a pipeline, in order, and the one that carries the event time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,13 +134,16 @@ pub enum EpochUnit {
 
 /// An IANA time zone that is known to exist; written as its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Zone(TimeZone);
+pub struct Zone {
+    rules: TimeZone,
+    utc: bool,
+}
 
 impl Zone {
     /// Returns UTC.
     #[must_use]
     pub fn utc() -> Self {
-        Self(TimeZone::UTC)
+        Self { rules: TimeZone::UTC, utc: true }
     }
 
     /// Returns the zone of an IANA name such as `America/New_York`, or None when there is none of that name.
@@ -149,54 +154,52 @@ impl Zone {
         }
         // The rules that were compiled in, so that rows do not depend on the machine's own time zone files.
         let rules = TimeZoneDatabase::bundled().get(name).ok()?;
-        if rules.is_unknown() { None } else { Some(Self(rules)) }
+        if rules.is_unknown() { None } else { Some(Self { rules, utc: false }) }
     }
 
     /// Returns whether the zone is UTC under that name.
     #[must_use]
     pub fn is_utc(&self) -> bool {
-        self.0 == TimeZone::UTC
+        self.utc
     }
 
     /// Returns the rules of the zone.
     #[must_use]
     pub fn rules(&self) -> &TimeZone {
-        &self.0
+        &self.rules
     }
 
     /// Returns the IANA name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
+        self.rules.iana_name().unwrap_or("UTC")
     }
 
     /// Returns the local time of an instant; both in microseconds since 1970.
-    #[must_use]
-    pub fn local(&self, micros: i64) -> i64 {
+    pub(crate) fn local(&self, micros: i64) -> i64 {
         if self.is_utc() {
             return micros;
         }
         let seconds = micros.div_euclid(MICROS_PER_SECOND).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
         let instant = Timestamp::from_second(seconds).expect("a second within the range of Timestamp is one");
-        micros.saturating_add(offset_micros(self.0.to_offset(instant)))
+        micros.saturating_add(offset_micros(self.rules.to_offset(instant)))
     }
 
     /// Returns the instant of a local time; both in microseconds since 1970.
     ///
     /// A local time that the zone skips is taken with the offset before the jump, one that it repeats is the earlier of both.
-    #[must_use]
-    pub fn instant(&self, local_micros: i64) -> i64 {
+    pub(crate) fn instant(&self, local_micros: i64) -> i64 {
         if self.is_utc() {
             return local_micros;
         }
         let days = day_of(local_micros.clamp(FIRST_MICROS, LAST_MICROS));
-        let civil::Day { year, month, day } = civil_from_days(days);
+        let civil::Date { year, month, day } = civil_from_days(days);
         let second = local_micros.rem_euclid(MICROS_PER_DAY) / MICROS_PER_SECOND;
         let part = |value: i64| i8::try_from(value).expect("hours, minutes and seconds are below 60");
         let year = i16::try_from(year).expect("the year was clamped to 1..=9999");
         let date = jiff::civil::date(year, part(month.into()), part(day.into()));
         let time = jiff::civil::time(part(second / 3_600), part(second / 60 % 60), part(second % 60), 0);
-        let offset = match self.0.to_ambiguous_timestamp(date.to_datetime(time)).offset() {
+        let offset = match self.rules.to_ambiguous_timestamp(date.to_datetime(time)).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
             AmbiguousOffset::Gap { before, .. } | AmbiguousOffset::Fold { before, .. } => before,
         };
@@ -223,6 +226,13 @@ impl<'de> Deserialize<'de> for Zone {
 }
 
 impl Schema {
+    /// Returns names and Glue types of the columns that every row starts with, in the order of [`KAFKA_COLUMNS`].
+    #[must_use]
+    pub fn kafka_columns() -> [(&'static str, &'static str); 3] {
+        let [partition, offset, timestamp] = KAFKA_COLUMNS;
+        [(partition, "int"), (offset, "bigint"), (timestamp, "timestamp")]
+    }
+
     /// Returns the position of a column by its name.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {

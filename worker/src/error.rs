@@ -1,9 +1,11 @@
 //! Classes of errors: the only place that decides about retry, exit code and metric label.
 
+use serde::{Deserialize, Serialize};
 use stockpipeline::launch::Exit;
 
 /// Who can do something about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Class {
     /// The user: input, configuration, permissions.
     User,
@@ -33,4 +35,17 @@ impl Class {
             Self::Bug => Exit::Bug,
         }
     }
+}
+
+/// Returns an error with its sources in one line.
+#[must_use]
+pub fn line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

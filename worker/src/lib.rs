@@ -9,6 +9,7 @@
 //! | [`kafka`] | client settings, authentication, topic id |
 //! | [`topic`] | makes and keeps the topics |
 //! | [`source`] | takes records from Kafka in batches; the only consumer of the data topic |
+//! | [`contact`] | when a broker was last heard from |
 //! | [`record`] | one Kafka record, borrowed |
 //! | [`decode`] | JSON text to typed values (pure) |
 //! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
@@ -19,21 +20,28 @@
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
+//! | [`clock`] | the clocks of this machine |
+//! | [`memory`] | how much memory this process may use, and has used |
+//! | [`failpoint`] | crash points for tests |
 //! | [`status`] | what `/status` says |
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
 
 pub mod audit;
 pub mod batch;
+pub mod clock;
+pub mod contact;
 pub mod decode;
 pub mod embedded;
 pub mod encode;
 pub mod error;
+pub mod failpoint;
 pub mod feed;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
 pub mod local;
+pub mod memory;
 pub mod metrics;
 pub mod producer;
 pub mod progress;

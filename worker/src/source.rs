@@ -1,1 +1,540 @@
-//! source
+//! Takes records from Kafka in batches; the only file that consumes the data topic.
+//!
+//! The rebalance callback decides nothing: it sends an [`Event`], and librdkafka waits, heartbeats going on, until the
+//! loop answers with [`Source::assign`] or [`Source::release`]. Each partition's queue is forwarded to one queue of
+//! ours before it is assigned; [`Source::take`] empties that one with a single call a batch, and [`Source::poll`]
+//! serves events only. Nothing here knows the ledger.
+
+#![expect(unsafe_code, reason = "batch consumption exists only in librdkafka's C interface")]
+
+use std::ffi::{CStr, CString};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rdkafka::bindings as rd;
+use rdkafka::bindings::rd_kafka_resp_err_t as Code;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use crate::contact::Contact;
+use crate::kafka;
+use crate::record::{Header, Headers, Record};
+
+/// Most messages one call takes.
+const TAKE_MESSAGES: usize = 4096;
+
+/// What librdkafka's threads tell the loop.
+#[derive(Debug)]
+pub enum Event {
+    /// The group gave us partitions; they deliver nothing before [`Source::assign`].
+    Assigned(Vec<i32>),
+    /// The group takes partitions back; it waits for [`Source::release`].
+    Revoked(Vec<i32>),
+    /// Partitions are ours no longer: the membership was lost.
+    Lost(Vec<i32>),
+    /// A rebalance failed.
+    RebalanceFailed(String),
+    /// Something that librdkafka goes on after, such as an unreachable broker.
+    Trouble {
+        /// Whether the broker refused our credentials.
+        authentication: bool,
+        /// What librdkafka says.
+        message: String,
+    },
+    /// Once a second: what librdkafka knows.
+    Observed(Observation),
+}
+
+/// librdkafka's statistics, as far as the sink shows them.
+#[derive(Debug, Default)]
+pub struct Observation {
+    /// Per Kafka partition: the end of the log that a reader of committed records may see.
+    pub log_ends: Vec<(i32, i64)>,
+    /// Messages fetched and not yet taken.
+    pub fetched_messages: i64,
+    /// Bytes fetched and not yet taken.
+    pub fetched_bytes: u64,
+    /// Largest recent throttle time of a broker, milliseconds.
+    pub throttle_millis: i64,
+}
+
+/// What the queue holds besides records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// The position has reached the end of the partition.
+    End {
+        /// Kafka partition.
+        partition: i32,
+        /// Offset of the next record that may come.
+        offset: i64,
+    },
+    /// The position is outside of the log.
+    OutOfRange {
+        /// Kafka partition.
+        partition: i32,
+    },
+    /// The log was cut below the position.
+    Truncated {
+        /// Kafka partition.
+        partition: i32,
+    },
+    /// Another error of a partition or of the consumer.
+    Failed {
+        /// Kafka partition, where it is one's.
+        partition: i32,
+        /// What librdkafka says.
+        message: String,
+    },
+}
+
+/// One fetched message; freed when dropped.
+pub struct Message(NonNull<rd::rd_kafka_message_t>);
+
+// SAFETY: a message that was taken from a queue belongs to its holder alone; librdkafka frees it on any thread.
+unsafe impl Send for Message {}
+
+impl Message {
+    fn raw(&self) -> &rd::rd_kafka_message_t {
+        // SAFETY: the pointer came from librdkafka, is owned by self and lives until drop.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Returns the offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.raw().offset
+    }
+
+    /// Returns bytes of key and payload.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.raw().len + self.raw().key_len
+    }
+
+    /// Returns the leader epoch of the record, where the broker tells it.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<i32> {
+        // SAFETY: as in `raw`; the call reads a field.
+        let epoch = unsafe { rd::rd_kafka_message_leader_epoch(self.0.as_ptr()) };
+        (epoch >= 0).then_some(epoch)
+    }
+
+    /// Returns the record, borrowed from the message.
+    #[must_use]
+    pub fn record(&self) -> Record<'_> {
+        let raw = self.raw();
+        // SAFETY: librdkafka's payload and key are `len` and `key_len` bytes that live as long as the message.
+        let (payload, key) = unsafe { (bytes(raw.payload, raw.len), bytes(raw.key, raw.key_len)) };
+        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: as in `raw`; `kind` is a valid place to write to.
+        let timestamp = unsafe { rd::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
+        let known = kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && timestamp >= 0;
+        Record { offset: raw.offset, timestamp_millis: known.then_some(timestamp), key, payload, headers: self }
+    }
+}
+
+unsafe fn bytes<'a>(start: *mut std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller says that `length` bytes live at `start`, or that it is null.
+    NonNull::new(start.cast::<u8>()).map(|start| unsafe { std::slice::from_raw_parts(start.as_ptr(), length) })
+}
+
+impl Headers for Message {
+    fn read(&self) -> Vec<Header> {
+        let mut found = Vec::new();
+        let mut list = std::ptr::null_mut();
+        // SAFETY: the message lives; names are C strings and values `size` bytes that live as long as it does.
+        unsafe {
+            if rd::rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return found;
+            }
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+            while rd::rd_kafka_header_get_all(list, found.len(), &raw mut name, &raw mut value, &raw mut size)
+                == Code::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                found.push(Header {
+                    name: CStr::from_ptr(name).to_string_lossy().into_owned(),
+                    value: bytes(value.cast_mut(), size).map(<[u8]>::to_vec),
+                });
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        // SAFETY: the message is owned and destroyed once.
+        unsafe { rd::rd_kafka_message_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Messages of one Kafka partition, in offset order, as they came in a row.
+pub struct Run {
+    /// Kafka partition.
+    pub partition: i32,
+    /// The messages; never empty.
+    pub messages: Vec<Message>,
+    /// Bytes of their keys and payloads.
+    pub bytes: usize,
+}
+
+/// What one call took.
+#[derive(Default)]
+pub struct Taken {
+    /// Records, in runs.
+    pub runs: Vec<Run>,
+    /// What else the queue held, in order behind the runs of its partition.
+    pub signals: Vec<Signal>,
+}
+
+/// Where a partition's records are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Kafka partition.
+    pub partition: i32,
+    /// First offset to take.
+    pub offset: i64,
+    /// Leader epoch of the record before it, where it is known: the broker then tells whether the log was cut below.
+    pub leader_epoch: Option<i32>,
+}
+
+/// Callbacks of the consumer: everything becomes an event.
+pub struct SourceContext {
+    events: Mutex<Sender<Event>>,
+    contact: Arc<Contact>,
+    callbacks: kafka::Context,
+    topic: String,
+    closing: AtomicBool,
+}
+
+impl SourceContext {
+    fn send(&self, event: Event) {
+        let sender = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if sender.send(event).is_err() {
+            tracing::debug!("an event of the consumer came after its loop had ended");
+        }
+    }
+}
+
+impl ClientContext for SourceContext {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.callbacks.generate_oauth_token(config)
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.callbacks.log(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let idle = statistics.brokers.values().filter(|b| b.state == "UP" && b.rxidle >= 0).map(|b| b.rxidle).min();
+        if let Some(idle) = idle {
+            self.contact.heard(statistics.ts, idle);
+        }
+        let mut seen = Observation::default();
+        seen.throttle_millis = statistics.brokers.values().filter_map(|b| b.throttle.as_ref()).map(|window| window.max).max().unwrap_or(0);
+        for partition in statistics.topics.get(&self.topic).into_iter().flat_map(|topic| topic.partitions.values()) {
+            seen.fetched_messages += partition.fetchq_cnt;
+            seen.fetched_bytes += partition.fetchq_size;
+            if partition.ls_offset >= 0 {
+                seen.log_ends.push((partition.partition, partition.ls_offset));
+            }
+        }
+        self.send(Event::Observed(seen));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let authentication = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                rdkafka::types::RDKafkaErrorCode::Authentication
+                    | rdkafka::types::RDKafkaErrorCode::SaslAuthenticationFailed
+                    | rdkafka::types::RDKafkaErrorCode::TopicAuthorizationFailed
+                    | rdkafka::types::RDKafkaErrorCode::GroupAuthorizationFailed
+            )
+        );
+        self.send(Event::Trouble { authentication, message: self.callbacks.scrub(reason) });
+        self.callbacks.error(error, reason);
+    }
+}
+
+impl ConsumerContext for SourceContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: rd::rd_kafka_resp_err_t, list: &mut TopicPartitionList) {
+        let partitions: Vec<i32> = list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+        match code {
+            // The loop has ended and released everything; the close waits for these answers.
+            _ if self.closing.load(Ordering::Acquire) => {
+                if let Err(error) = consumer.unassign() {
+                    tracing::debug!(%error, "failed to unassign while closing");
+                }
+            }
+            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.send(Event::Assigned(partitions)),
+            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if consumer.assignment_lost() => self.send(Event::Lost(partitions)),
+            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.send(Event::Revoked(partitions)),
+            other => self.send(Event::RebalanceFailed(rdkafka::types::RDKafkaErrorCode::from(other).to_string())),
+        }
+    }
+}
+
+/// The consumer of one sink.
+pub struct Source {
+    consumer: Arc<BaseConsumer<SourceContext>>,
+    events: Receiver<Event>,
+    queue: NonNull<rd::rd_kafka_queue_t>,
+    slots: Vec<*mut rd::rd_kafka_message_t>,
+    topic: String,
+    topic_text: CString,
+}
+
+/// How a source joins.
+pub struct Joining<'a> {
+    /// Client settings: brokers, authentication.
+    pub clients: ClientConfig,
+    /// What every client's callbacks do.
+    pub callbacks: kafka::Context,
+    /// Topic.
+    pub topic: &'a str,
+    /// Consumer group.
+    pub group: &'a str,
+    /// Session time-out of the group.
+    pub session_timeout: Duration,
+    /// Bytes that librdkafka may fetch ahead.
+    pub fetch_ahead_bytes: usize,
+    /// Told whenever a broker has answered.
+    pub contact: Arc<Contact>,
+}
+
+/// A source that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The client's settings are wrong.
+    #[error("failed to make a consumer of topic {topic:?}; look at spec.kafka")]
+    Create {
+        /// Topic.
+        topic: String,
+        /// librdkafka's reason.
+        source: KafkaError,
+    },
+    /// A change of the assignment was refused.
+    #[error("failed to change the assignment of topic {topic:?}, partitions {partitions:?}")]
+    Assign {
+        /// Topic.
+        topic: String,
+        /// Kafka partitions.
+        partitions: Vec<i32>,
+        /// librdkafka's reason.
+        source: KafkaError,
+    },
+}
+
+impl Source {
+    /// Makes a consumer and joins the group.
+    ///
+    /// # Errors
+    /// [`SourceError::Create`].
+    pub fn join(joining: Joining<'_>) -> Result<Self, SourceError> {
+        let topic = joining.topic.to_owned();
+        let (sender, events) = channel();
+        let context = SourceContext {
+            events: Mutex::new(sender),
+            contact: joining.contact,
+            callbacks: joining.callbacks,
+            topic: topic.clone(),
+            closing: AtomicBool::new(false),
+        };
+        let created = |source| SourceError::Create { topic: topic.clone(), source };
+        let mut config = joining.clients;
+        let session_millis = joining.session_timeout.as_millis();
+        config
+            .set("group.id", joining.group)
+            .set("session.timeout.ms", session_millis.to_string())
+            .set("heartbeat.interval.ms", (session_millis / 12).max(200).to_string())
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("queued.min.messages", "200000")
+            .set("queued.max.messages.kbytes", (joining.fetch_ahead_bytes / 1024).clamp(1024, 2_097_151).to_string())
+            .set("statistics.interval.ms", "1000");
+        let consumer: BaseConsumer<SourceContext> = config.create_with_context(context).map_err(created)?;
+        consumer.subscribe(&[joining.topic]).map_err(created)?;
+        // SAFETY: the client lives; the queue is destroyed in `drop`, before the client.
+        let queue = unsafe { rd::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            events,
+            queue: NonNull::new(queue).expect("rd_kafka_queue_new allocates or aborts"),
+            slots: vec![std::ptr::null_mut(); TAKE_MESSAGES],
+            topic_text: CString::new(joining.topic).expect("a checked topic name holds no NUL"),
+            topic,
+        })
+    }
+
+    /// Returns the consumer for look-ups (group offsets, watermarks) on other threads.
+    #[must_use]
+    pub fn consumer(&self) -> Arc<BaseConsumer<SourceContext>> {
+        Arc::clone(&self.consumer)
+    }
+
+    /// Serves librdkafka's events and returns those that the loop has to act on.
+    pub fn poll(&self) -> Vec<Event> {
+        // Errors come as events of their own; a message cannot come: every queue is forwarded.
+        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+            tracing::debug!(%error, "event of the consumer");
+        }
+        self.events.try_iter().collect()
+    }
+
+    /// Assigns partitions at explicit offsets. An empty list answers the group, so that others may go on.
+    ///
+    /// # Errors
+    /// [`SourceError::Assign`].
+    pub fn assign(&self, placements: &[Placement]) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::with_capacity(placements.len());
+        for &Placement { partition, offset, leader_epoch } in placements {
+            self.forward(partition);
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
+                .map_err(|source| self.refused(vec![partition], source))?;
+            if let Some(epoch) = leader_epoch {
+                set_leader_epoch(&list, epoch);
+            }
+        }
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(|source| self.refused(placements.iter().map(|placement| placement.partition).collect(), source))
+    }
+
+    /// Gives partitions back.
+    ///
+    /// # Errors
+    /// [`SourceError::Assign`].
+    pub fn release(&self, partitions: &[i32]) -> Result<(), SourceError> {
+        let list = self.list(partitions);
+        self.consumer.incremental_unassign(&list).map_err(|source| self.refused(partitions.to_vec(), source))
+    }
+
+    /// Stops fetching for partitions; what was fetched and not taken is fetched again on resume.
+    pub fn pause(&self, partitions: &[i32]) {
+        if let Err(error) = self.consumer.pause(&self.list(partitions)) {
+            tracing::warn!(?partitions, %error, "failed to pause");
+        }
+    }
+
+    /// Fetches again for partitions that were paused.
+    pub fn resume(&self, partitions: &[i32]) {
+        if let Err(error) = self.consumer.resume(&self.list(partitions)) {
+            tracing::warn!(?partitions, %error, "failed to resume");
+        }
+    }
+
+    /// Commits an offset with a note to the group, without waiting: it is advisory.
+    pub fn commit(&self, partition: i32, offset: i64, note: &str) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let mut element = list.add_partition(&self.topic, partition);
+        element.set_metadata(note);
+        let result = element.set_offset(Offset::Offset(offset)).and_then(|()| self.consumer.commit(&list, CommitMode::Async));
+        if let Err(error) = result {
+            tracing::warn!(partition, offset, %error, "failed to commit the advisory offset");
+        }
+    }
+
+    /// Takes what was fetched, waiting up to `wait` for the first of it.
+    pub fn take(&mut self, wait: Duration) -> Taken {
+        let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue lives and `slots` has room for as many pointers as the call is told.
+        let count = unsafe { rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis, self.slots.as_mut_ptr(), self.slots.len()) };
+        let mut taken = Taken::default();
+        for slot in self.slots.iter().take(usize::try_from(count).unwrap_or(0)) {
+            let message = Message(NonNull::new(*slot).expect("librdkafka fills as many slots as it says"));
+            if message.raw().err == Code::RD_KAFKA_RESP_ERR_NO_ERROR { taken.add(message) } else { taken.signals.push(signal(&message)) }
+        }
+        taken
+    }
+
+    /// Leaves the group. Everything taken must have been dropped and released before.
+    pub fn close(self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+    }
+
+    fn forward(&self, partition: i32) {
+        // SAFETY: the client, the topic's name and our queue live; the partition's queue is a counted reference, given back here.
+        unsafe {
+            let queue = rd::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), self.topic_text.as_ptr(), partition);
+            if !queue.is_null() {
+                rd::rd_kafka_queue_forward(queue, self.queue.as_ptr());
+                rd::rd_kafka_queue_destroy(queue);
+            }
+        }
+    }
+
+    fn list(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for &partition in partitions {
+            list.add_partition(&self.topic, partition);
+        }
+        list
+    }
+
+    fn refused(&self, partitions: Vec<i32>, source: KafkaError) -> SourceError {
+        SourceError::Assign { topic: self.topic.clone(), partitions, source }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::Release);
+        // SAFETY: nothing takes from the queue any more, and the client still lives.
+        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+impl Taken {
+    fn add(&mut self, message: Message) {
+        let (partition, bytes) = (message.raw().partition, message.bytes());
+        match self.runs.last_mut() {
+            Some(run) if run.partition == partition => {
+                run.bytes += bytes;
+                run.messages.push(message);
+            }
+            _ => {
+                let mut messages = Vec::with_capacity(TAKE_MESSAGES / 4);
+                messages.push(message);
+                self.runs.push(Run { partition, messages, bytes });
+            }
+        }
+    }
+}
+
+/// Sets the leader epoch of the entry that was added last.
+fn set_leader_epoch(list: &TopicPartitionList, epoch: i32) {
+    // SAFETY: the list lives and has as many entries as it says; the last one was added by the caller.
+    unsafe {
+        let raw = list.ptr();
+        if let Some(last) = usize::try_from((*raw).cnt).ok().and_then(|count| count.checked_sub(1)) {
+            rd::rd_kafka_topic_partition_set_leader_epoch((*raw).elems.add(last), epoch);
+        }
+    }
+}
+
+fn signal(message: &Message) -> Signal {
+    let raw = message.raw();
+    let partition = raw.partition;
+    match raw.err {
+        Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Signal::End { partition, offset: raw.offset },
+        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Signal::OutOfRange { partition },
+        Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => Signal::Truncated { partition },
+        other => Signal::Failed { partition, message: rdkafka::types::RDKafkaErrorCode::from(other).to_string() },
+    }
+}
