@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::operations::Operations;
 use crate::rules::{LineCompression, PartitionField, ProcessedFormat, Rules};
 use crate::schema::Schema;
 
@@ -27,6 +28,8 @@ pub struct Pipeline {
     pub sink: Sink,
     /// Glue database and tables, where the pipeline has a catalogue.
     pub glue: Option<Glue>,
+    /// How it is run and catalogued.
+    pub operations: Operations,
 }
 
 /// Region, endpoints and credentials of AWS.

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | [`document`] | how a file for `kubectl apply` is read |
 //! | [`spec`] | what a user writes |
-//! | [`checked`] | the pipeline after checking, or every field error at once |
+//! | [`check`] | from the one to the other, or every field error at once |
+//! | [`checked`] | the pipeline after checking |
+//! | [`operations`] | the parts of it that say how it is run and catalogued |
 //! | [`schema`] | columns and the one type table |
 //! | [`value`] | text of a record to a typed value |
 //! | [`rules`] | everything that decides what a record becomes |
@@ -16,6 +18,7 @@
 //! | [`ddl`] | the Athena tables as SQL |
 //! | [`launch`] | how a worker is started and ends |
 
+pub mod check;
 pub mod checked;
 mod civil;
 pub mod ddl;
@@ -23,6 +26,7 @@ pub mod document;
 pub mod launch;
 pub mod layout;
 pub mod murmur2;
+pub mod operations;
 pub mod plan;
 pub mod rules;
 pub mod schema;

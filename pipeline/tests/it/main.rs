@@ -1,0 +1,3 @@
+//! The contract from outside: documents in, pipelines or errors out.
+
+mod documents;

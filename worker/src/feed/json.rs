@@ -1,0 +1,147 @@
+//! A row's fields spliced into a JSON object: the source's own names, in the file's order.
+
+use stockpipeline::schema::{Column, ColumnType, TimeReading};
+
+/// How the text of a column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As a string.
+    Text,
+    /// Bare where it is a JSON number, else as a string.
+    Number,
+    /// Bare where it is `true` or `false`, else as a string.
+    Boolean,
+}
+
+impl Form {
+    /// Returns the form that every column takes that is read from one field; a field that no column is read from is text.
+    pub(super) fn of<'a>(columns: impl Iterator<Item = &'a Column>) -> Self {
+        let mut form = None;
+        for column in columns {
+            let own = Self::of_type(&column.column_type);
+            if *form.get_or_insert(own) != own {
+                return Self::Text;
+            }
+        }
+        form.unwrap_or(Self::Text)
+    }
+
+    fn of_type(column_type: &ColumnType) -> Self {
+        match column_type {
+            ColumnType::Int | ColumnType::Bigint | ColumnType::Double | ColumnType::Decimal { .. } => Self::Number,
+            ColumnType::Boolean => Self::Boolean,
+            ColumnType::Timestamp { reading: TimeReading::Epoch { .. } } => Self::Number,
+            ColumnType::Timestamp { reading: TimeReading::Iso { .. } | TimeReading::Format { .. } } => Self::Text,
+            ColumnType::String | ColumnType::Date { .. } => Self::Text,
+        }
+    }
+}
+
+/// One field of the object: its name, written once, and its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    /// `{"name":"` or `,"name":"`; without the last quote before a bare value.
+    prefix: Box<[u8]>,
+    form: Form,
+}
+
+impl Member {
+    /// Returns the member of a name; the first one opens the object.
+    pub(super) fn new(name: &str, form: Form, position: usize) -> Self {
+        let mut prefix = vec![if position == 0 { b'{' } else { b',' }, b'"'];
+        escape(name.as_bytes(), &mut prefix);
+        prefix.extend_from_slice(b"\":\"");
+        Self { prefix: prefix.into(), form }
+    }
+
+    /// Appends name and null.
+    pub(super) fn write_null(&self, json: &mut Vec<u8>) {
+        json.extend_from_slice(&self.prefix[..self.prefix.len() - 1]);
+        json.extend_from_slice(b"null");
+    }
+
+    /// Appends name and text.
+    pub(super) fn write(&self, text: &[u8], json: &mut Vec<u8>) {
+        let bare = match self.form {
+            Form::Text => false,
+            Form::Number => is_number(text),
+            Form::Boolean => text == b"true" || text == b"false",
+        };
+        if bare {
+            json.extend_from_slice(&self.prefix[..self.prefix.len() - 1]);
+            json.extend_from_slice(text);
+        } else {
+            json.extend_from_slice(&self.prefix);
+            escape(text, json);
+            json.push(b'"');
+        }
+    }
+
+    /// Returns the most bytes of a value beside its text: name, quotes or null.
+    pub(super) fn most_name_bytes(&self) -> usize {
+        self.prefix.len() + b"null".len()
+    }
+}
+
+/// Returns whether a text is a number as JSON writes it.
+pub(super) fn is_number(text: &[u8]) -> bool {
+    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let start = usize::from(text.first() == Some(&b'-'));
+    let whole = digits(start);
+    if whole == 0 || (whole > 1 && text[start] == b'0') {
+        return false;
+    }
+    let mut at = start + whole;
+    if text.get(at) == Some(&b'.') {
+        let fraction = digits(at + 1);
+        if fraction == 0 {
+            return false;
+        }
+        at += 1 + fraction;
+    }
+    if matches!(text.get(at), Some(b'e' | b'E')) {
+        at += 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        let exponent = digits(at);
+        if exponent == 0 {
+            return false;
+        }
+        at += exponent;
+    }
+    at == text.len()
+}
+
+/// Whether a byte must be escaped in a JSON string.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
+/// Appends a text as it stands within a JSON string.
+pub(super) fn escape(text: &[u8], json: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]) {
+        json.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => json.extend_from_slice(b"\\\""),
+            b'\\' => json.extend_from_slice(b"\\\\"),
+            b'\n' => json.extend_from_slice(b"\\n"),
+            b'\r' => json.extend_from_slice(b"\\r"),
+            b'\t' => json.extend_from_slice(b"\\t"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                json.extend_from_slice(b"\\u00");
+                json.push(HEX[usize::from(control >> 4)]);
+                json.push(HEX[usize::from(control & 15)]);
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    json.extend_from_slice(rest);
+}
