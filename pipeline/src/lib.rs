@@ -15,6 +15,7 @@
 //! | [`layout`] | object keys, Hive partition values, ledger keys |
 //! | [`murmur2`] | the hash of Kafka's partitioner |
 //! | [`plan`] | the record of one rotation |
+//! | [`table`] | the catalogue tables, for Glue and for SQL |
 //! | [`ddl`] | the Athena tables as SQL |
 //! | [`launch`] | how a worker is started and ends |
 
@@ -31,6 +32,7 @@ pub mod plan;
 pub mod rules;
 pub mod schema;
 pub mod spec;
+pub mod table;
 pub mod value;
 
 pub use checked::Pipeline;

@@ -173,8 +173,7 @@ impl Zone {
     }
 
     /// Returns the local time of an instant; both in microseconds since 1970.
-    #[must_use]
-    pub fn local(&self, micros: i64) -> i64 {
+    pub(crate) fn local(&self, micros: i64) -> i64 {
         if self.is_utc() {
             return micros;
         }
@@ -186,13 +185,12 @@ impl Zone {
     /// Returns the instant of a local time; both in microseconds since 1970.
     ///
     /// A local time that the zone skips is taken with the offset before the jump, one that it repeats is the earlier of both.
-    #[must_use]
-    pub fn instant(&self, local_micros: i64) -> i64 {
+    pub(crate) fn instant(&self, local_micros: i64) -> i64 {
         if self.is_utc() {
             return local_micros;
         }
         let days = day_of(local_micros.clamp(FIRST_MICROS, LAST_MICROS));
-        let civil::Day { year, month, day } = civil_from_days(days);
+        let civil::Date { year, month, day } = civil_from_days(days);
         let second = local_micros.rem_euclid(MICROS_PER_DAY) / MICROS_PER_SECOND;
         let part = |value: i64| i8::try_from(value).expect("hours, minutes and seconds are below 60");
         let year = i16::try_from(year).expect("the year was clamped to 1..=9999");

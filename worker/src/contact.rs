@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::clock::boottime_millis;
 use crate::store::Gate;
 
 /// The last contact with a broker; shared by the consumer's callbacks and every write.
@@ -20,21 +21,21 @@ impl Contact {
     /// Returns a contact of now; writes are allowed for `limit` after each contact.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { last_millis: AtomicI64::new(boottime_millis()), limit }
+        Self { last_millis: AtomicI64::new(now_millis()), limit }
     }
 
     /// Notes librdkafka's word of `monotonic_micros` that a broker was heard `idle_micros` before.
     ///
     /// The word may be read long after it was written, by a worker that was frozen in between: its age counts.
     pub fn heard(&self, monotonic_micros: i64, idle_micros: i64) {
-        let age_micros = millis(ClockId::Monotonic).saturating_mul(1000).saturating_sub(monotonic_micros).max(0) + idle_micros;
-        self.last_millis.fetch_max(boottime_millis() - age_micros / 1000, Ordering::AcqRel);
+        let age_micros = monotonic_micros_now().saturating_sub(monotonic_micros).max(0) + idle_micros;
+        self.last_millis.fetch_max(now_millis() - age_micros / 1000, Ordering::AcqRel);
     }
 
     /// Returns the time since the last contact.
     #[must_use]
     pub fn age(&self) -> Duration {
-        let millis = boottime_millis() - self.last_millis.load(Ordering::Acquire);
+        let millis = now_millis() - self.last_millis.load(Ordering::Acquire);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
@@ -45,15 +46,13 @@ impl Gate for Contact {
     }
 }
 
-/// Returns milliseconds since the machine started, time asleep included.
-#[must_use]
-pub fn boottime_millis() -> i64 {
-    millis(ClockId::Boottime)
+fn now_millis() -> i64 {
+    i64::try_from(boottime_millis()).unwrap_or(i64::MAX)
 }
 
-fn millis(clock: ClockId) -> i64 {
-    let now = clock_gettime(clock);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+fn monotonic_micros_now() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1_000
 }
 
 #[cfg(test)]
@@ -64,11 +63,11 @@ mod tests {
     fn a_word_read_late_is_no_new_contact() {
         let contact = Contact::new(Duration::from_secs(5));
         contact.last_millis.store(0, Ordering::Release);
-        let minute_ago_micros = (millis(ClockId::Monotonic) - 60_000) * 1000;
+        let minute_ago_micros = monotonic_micros_now() - 60_000_000;
         contact.heard(minute_ago_micros, 0);
         assert!(contact.age() >= Duration::from_secs(59), "{:?}", contact.age());
         assert!(!contact.open());
-        contact.heard(millis(ClockId::Monotonic) * 1000, 1_000_000);
+        contact.heard(monotonic_micros_now(), 1_000_000);
         assert!(contact.open());
     }
 }

@@ -17,14 +17,14 @@ use std::time::Duration;
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
 use rdkafka::client::OAuthToken;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::contact::Contact;
-use crate::kafka::TokenSource;
+use crate::kafka;
 use crate::record::{Header, Headers, Record};
 
 /// Most messages one call takes.
@@ -194,11 +194,22 @@ pub struct Taken {
     pub signals: Vec<Signal>,
 }
 
+/// Where a partition's records are taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placement {
+    /// Kafka partition.
+    pub partition: i32,
+    /// First offset to take.
+    pub offset: i64,
+    /// Leader epoch of the record before it, where it is known: the broker then tells whether the log was cut below.
+    pub leader_epoch: Option<i32>,
+}
+
 /// Callbacks of the consumer: everything becomes an event.
 pub struct SourceContext {
     events: Mutex<Sender<Event>>,
     contact: Arc<Contact>,
-    tokens: TokenSource,
+    callbacks: kafka::Context,
     topic: String,
     closing: AtomicBool,
 }
@@ -215,8 +226,12 @@ impl SourceContext {
 impl ClientContext for SourceContext {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
-    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.tokens.token()
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.callbacks.generate_oauth_token(config)
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.callbacks.log(level, facility, message);
     }
 
     fn stats(&self, statistics: Statistics) {
@@ -237,9 +252,8 @@ impl ClientContext for SourceContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
         let authentication = matches!(
-            code,
+            error.rdkafka_error_code(),
             Some(
                 rdkafka::types::RDKafkaErrorCode::Authentication
                     | rdkafka::types::RDKafkaErrorCode::SaslAuthenticationFailed
@@ -247,7 +261,8 @@ impl ClientContext for SourceContext {
                     | rdkafka::types::RDKafkaErrorCode::GroupAuthorizationFailed
             )
         );
-        self.send(Event::Trouble { authentication, message: reason.to_owned() });
+        self.send(Event::Trouble { authentication, message: self.callbacks.scrub(reason) });
+        self.callbacks.error(error, reason);
     }
 }
 
@@ -283,8 +298,8 @@ pub struct Source {
 pub struct Joining<'a> {
     /// Client settings: brokers, authentication.
     pub clients: ClientConfig,
-    /// Gives tokens where the brokers want them.
-    pub tokens: TokenSource,
+    /// What every client's callbacks do.
+    pub callbacks: kafka::Context,
     /// Topic.
     pub topic: &'a str,
     /// Consumer group.
@@ -331,7 +346,7 @@ impl Source {
         let context = SourceContext {
             events: Mutex::new(sender),
             contact: joining.contact,
-            tokens: joining.tokens,
+            callbacks: joining.callbacks,
             topic: topic.clone(),
             closing: AtomicBool::new(false),
         };
@@ -386,14 +401,19 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceError::Assign`].
-    pub fn assign(&self, starts: &[(i32, i64)]) -> Result<(), SourceError> {
-        let mut list = TopicPartitionList::with_capacity(starts.len());
-        for &(partition, offset) in starts {
+    pub fn assign(&self, placements: &[Placement]) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::with_capacity(placements.len());
+        for &Placement { partition, offset, leader_epoch } in placements {
             self.forward(partition);
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
                 .map_err(|source| self.refused(vec![partition], source))?;
+            if let Some(epoch) = leader_epoch {
+                set_leader_epoch(&list, epoch);
+            }
         }
-        self.consumer.incremental_assign(&list).map_err(|source| self.refused(starts.iter().map(|s| s.0).collect(), source))
+        self.consumer
+            .incremental_assign(&list)
+            .map_err(|source| self.refused(placements.iter().map(|placement| placement.partition).collect(), source))
     }
 
     /// Gives partitions back.
@@ -493,6 +513,17 @@ impl Taken {
                 messages.push(message);
                 self.runs.push(Run { partition, messages, bytes });
             }
+        }
+    }
+}
+
+/// Sets the leader epoch of the entry that was added last.
+fn set_leader_epoch(list: &TopicPartitionList, epoch: i32) {
+    // SAFETY: the list lives and has as many entries as it says; the last one was added by the caller.
+    unsafe {
+        let raw = list.ptr();
+        if let Some(last) = usize::try_from((*raw).cnt).ok().and_then(|count| count.checked_sub(1)) {
+            rd::rd_kafka_topic_partition_set_leader_epoch((*raw).elems.add(last), epoch);
         }
     }
 }

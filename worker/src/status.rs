@@ -172,6 +172,9 @@ pub struct SinkStatus {
     pub committed_records: u64,
     /// Dead letters written since the process started.
     pub dead_letters: u64,
+    /// Offsets that the broker dropped before they were stored; stays until the worker starts anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_loss: Option<Failure>,
     /// Tables or columns that the catalogue lacks for what is being written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalog_missing: Vec<String>,

@@ -69,11 +69,27 @@ pub(super) fn escaped_bytes(character: char) -> usize {
 const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 fn is_plain(character: char) -> bool {
-    match character {
-        '\0'..='\x1f' | '\x7f' | '\u{fffe}' | '\u{ffff}' => false,
-        '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^' => false,
-        _ => true,
-    }
+    !matches!(
+        character,
+        '\0'..='\x1f'
+            | '\x7f'
+            | '"'
+            | '#'
+            | '%'
+            | '\''
+            | '*'
+            | '/'
+            | ':'
+            | '='
+            | '?'
+            | '\\'
+            | '{'
+            | '['
+            | ']'
+            | '^'
+            | '\u{fffe}'
+            | '\u{ffff}'
+    )
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {

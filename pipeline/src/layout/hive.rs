@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::escape::escaped_bytes;
 use super::{NULL_PARTITION, hex};
-use crate::civil::{Day, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
+use crate::civil::{Date, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
 use crate::murmur2;
 use crate::rules::{PartitionField, Transform};
 use crate::schema::{Column, Zone};
@@ -28,19 +28,19 @@ pub fn hive_value(field: &PartitionField, column: &Column, value: &Value<'_>, ou
     let start = out.len();
     match &field.transform {
         Transform::Year { time_zone } => {
-            if let Some(Day { year, .. }) = day(value, time_zone) {
+            if let Some(Date { year, .. }) = day(value, time_zone) {
                 push_padded(i64::from(year), 4, out);
             }
         }
         Transform::Month { time_zone } => {
-            if let Some(Day { year, month, .. }) = day(value, time_zone) {
+            if let Some(Date { year, month, .. }) = day(value, time_zone) {
                 push_padded(i64::from(year), 4, out);
                 out.push('-');
                 push_padded(i64::from(month), 2, out);
             }
         }
         Transform::Day { time_zone } => {
-            if let Some(Day { year, month, day }) = day(value, time_zone) {
+            if let Some(Date { year, month, day }) = day(value, time_zone) {
                 push_padded(i64::from(year), 4, out);
                 out.push('-');
                 push_padded(i64::from(month), 2, out);
@@ -92,7 +92,7 @@ fn local_micros(value: &Value<'_>, zone: &Zone) -> Option<i64> {
     }
 }
 
-fn day(value: &Value<'_>, zone: &Zone) -> Option<Day> {
+fn day(value: &Value<'_>, zone: &Zone) -> Option<Date> {
     local_micros(value, zone).map(|micros| civil_from_days(day_of(micros)))
 }
 

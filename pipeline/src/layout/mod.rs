@@ -70,7 +70,13 @@ impl LedgerKeys {
     /// Returns the keys under `<prefix>/<consumer group>/<epoch>/`, the group escaped like a Hive value.
     #[must_use]
     pub fn new(prefix: &str, consumer_group: &str, epoch: &Epoch) -> Self {
-        Self { group_prefix: format!("{prefix}/{}/", segment(consumer_group)), epoch: epoch.clone() }
+        Self { group_prefix: Self::group_prefix(prefix, consumer_group), epoch: epoch.clone() }
+    }
+
+    /// Returns the prefix of all epochs of a consumer group, with a slash at its end.
+    #[must_use]
+    pub fn group_prefix(prefix: &str, consumer_group: &str) -> String {
+        format!("{prefix}/{}/", segment(consumer_group))
     }
 
     /// Returns the prefix of all epochs of the group, with a slash at its end.

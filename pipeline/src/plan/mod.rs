@@ -159,6 +159,7 @@ pub struct Root {
 impl Plan {
     /// Returns the plan as it is stored.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it cannot panic")]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a plan has only text keys and no failing parts")
     }
@@ -216,6 +217,7 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PlanError> {
 impl Root {
     /// Returns the root as it is stored.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it cannot panic")]
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a root has only text keys and no failing parts")
     }

@@ -9,6 +9,8 @@ use crate::schema::{MAX_DECIMAL_DIGITS, Rounding};
 const MAX_DIGITS: u32 = MAX_DECIMAL_DIGITS as u32;
 /// Digits that fit in a u64 whatever they are.
 const QUICK_DIGITS: usize = 19;
+/// Digits of the largest Bigint.
+const BIGINT_DIGITS: u32 = 19;
 /// Beyond this an exponent makes no difference: no text has so many digits.
 const MAX_EXPONENT: i64 = 1_000_000_000_000;
 
@@ -38,7 +40,7 @@ pub(super) fn integer(text: &str) -> Result<i64, Problem> {
     {
         return Ok(if negative { -value } else { value });
     }
-    let value = decimal(text, 0, QUICK_DIGITS as u32, Excess::Round(Rounding::Reject))?;
+    let value = decimal(text, 0, BIGINT_DIGITS, Excess::Round(Rounding::Reject))?;
     i64::try_from(value).map_err(|_| Problem::OutOfRange)
 }
 
@@ -98,8 +100,7 @@ fn quick(bytes: &[u8]) -> Option<(bool, u64, usize)> {
 fn sign(bytes: &[u8]) -> (bool, &[u8]) {
     match bytes {
         [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
+        [b'+', rest @ ..] | rest => (false, rest),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::Value;
-use crate::civil::{Day, FIRST_MICROS, LAST_MICROS, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
+use crate::civil::{Date, FIRST_MICROS, LAST_MICROS, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
 use crate::schema::ColumnType;
 
 /// Bytes of the longest text of a timestamp.
@@ -63,7 +63,7 @@ pub fn date_text(days: i32, buffer: &mut [u8; DATE_BYTES]) -> &str {
     ascii(buffer)
 }
 
-fn put_day(Day { year, month, day }: Day, buffer: &mut [u8]) {
+fn put_day(Date { year, month, day }: Date, buffer: &mut [u8]) {
     put(i64::from(year), &mut buffer[..4]);
     buffer[4] = b'-';
     put(i64::from(month), &mut buffer[5..7]);

@@ -115,12 +115,9 @@ fn iso_fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
     if !(1..=9).contains(&digits) {
         return None;
     }
-    let mut micros = 0;
-    for position in 0..6 {
-        let digit = if position < digits { bytes[position] - b'0' } else { 0 };
-        micros = micros * 10 + i64::from(digit);
-    }
-    Some((micros, &bytes[digits..]))
+    let (fraction, rest) = bytes.split_at(digits);
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(6);
+    Some((padded.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')), rest))
 }
 
 /// Reads `+HH:MM`, `+HHMM` or `+HH` and gives seconds east of UTC.

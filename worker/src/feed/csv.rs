@@ -141,11 +141,6 @@ impl Replay {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn text(&self) -> &[u8] {
-        text(&self.cursor, &self.found.place)
-    }
-
     pub(super) fn seek(&mut self, number: u64) -> Result<bool, FeedError> {
         self.found.place = Place::Nowhere;
         if self.rows_per_pass.is_none() {

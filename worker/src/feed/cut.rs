@@ -220,3 +220,6 @@ fn split_quoted(row: &[u8], delimiter: u8, fields: &mut Vec<Field>) {
         start = end + 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,46 @@ pub(super) fn escape(text: &[u8], json: &mut Vec<u8>) {
     }
     json.extend_from_slice(rest);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_numbers_stay_bare() {
+        for number in ["0", "-0", "1", "10", "-12.5", "0.0", "1e5", "1E+05", "-1.25e-10", "140457056939342", "335.90698726000005"] {
+            assert!(is_number(number.as_bytes()), "{number}");
+            assert!(serde_json::from_str::<f64>(number).is_ok(), "{number}");
+        }
+        for text in ["", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", "1.e5", "NaN", "Infinity", "1 ", " 1", "1,5", "0x1", "1_0", "--1"] {
+            assert!(!is_number(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_are_json_for_every_form_and_text() {
+        for (form, text, expected) in [
+            (Form::Text, "1", r#"{"a \"b\"":"1""#),
+            (Form::Number, "1.50", r#"{"a \"b\"":1.50"#),
+            (Form::Number, "1,5", r#"{"a \"b\"":"1,5""#),
+            (Form::Boolean, "true", r#"{"a \"b\"":true"#),
+            (Form::Boolean, "TRUE", r#"{"a \"b\"":"TRUE""#),
+            (Form::Text, "x\"\\\n\r\t\u{0}\u{1f}é", r#"{"a \"b\"":"x\"\\\n\r\t\u0000\u001fé""#),
+        ] {
+            let mut json = Vec::new();
+            Member::new("a \"b\"", form, 0).write(text.as_bytes(), &mut json);
+            assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
+            json.push(b'}');
+            serde_json::from_slice::<serde_json::Value>(&json).unwrap();
+        }
+    }
+
+    #[test]
+    fn every_escape_is_read_back_by_a_json_parser() {
+        let text: String = (0..0x300).filter_map(char::from_u32).collect();
+        let mut json = vec![b'"'];
+        escape(text.as_bytes(), &mut json);
+        json.push(b'"');
+        assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
+    }
+}

@@ -50,3 +50,46 @@ impl Shuffle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_comes_exactly_once() {
+        for rows in [0, 1, 2, 3, 4, 5, 15, 16, 17, 100, 1023, 1024, 1025, 12_154] {
+            let shuffle = Shuffle::new(7, 0, rows);
+            let mut seen: Vec<u64> = (0..rows).map(|position| shuffle.at(position).unwrap()).collect();
+            assert_eq!(shuffle.at(rows), None);
+            seen.sort_unstable();
+            assert_eq!(seen, (0..rows).collect::<Vec<_>>(), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn seed_and_pass_decide_about_the_order() {
+        let order = |seed, pass| -> Vec<u64> { (0..100).map(|position| Shuffle::new(seed, pass, 100).at(position).unwrap()).collect() };
+        assert_eq!(order(1, 0), order(1, 0));
+        assert_ne!(order(1, 0), order(1, 1));
+        assert_ne!(order(1, 0), order(2, 0));
+        assert_ne!(order(1, 0), (0..100).collect::<Vec<_>>());
+    }
+
+    /// A producer goes on from a position: the order of a released version must never change.
+    #[test]
+    fn order_is_the_one_that_was_released() {
+        let order: Vec<u64> = (0..10).map(|position| Shuffle::new(42, 0, 10).at(position).unwrap()).collect();
+        assert_eq!(order, [8, 9, 3, 6, 2, 7, 5, 1, 0, 4]);
+    }
+
+    #[test]
+    fn neighbours_are_spread_over_all_rows() {
+        let rows = 10_000;
+        let shuffle = Shuffle::new(3, 0, rows);
+        let mut tenths = [0u32; 10];
+        for position in 0..1000 {
+            tenths[(shuffle.at(position).unwrap() * 10 / rows) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
+    }
+}

@@ -94,3 +94,94 @@ impl Schedule {
 fn nanos(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX / 2))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn seconds(number: f64) -> Duration {
+        Duration::from_secs_f64(number)
+    }
+
+    #[test]
+    fn unlimited_rows_are_due_at_once() {
+        let mut schedule = Schedule::new(Pace::Unlimited);
+        assert!(schedule.is_unlimited());
+        assert_eq!(schedule.due(1_000_000, None, seconds(3.0)), seconds(3.0));
+    }
+
+    #[test]
+    fn rows_a_second_count_from_the_first_row_asked_for() {
+        let mut schedule = Schedule::new(Pace::RowsPerSecond(4));
+        assert_eq!(schedule.due(100, None, seconds(1.0)), seconds(1.0));
+        assert_eq!(schedule.due(101, None, seconds(1.0)), seconds(1.25));
+        assert_eq!(schedule.due(108, None, seconds(1.0)), seconds(3.0));
+        assert_eq!(schedule.due(108, None, seconds(3.5)), seconds(3.0));
+    }
+
+    #[test]
+    fn rows_a_second_do_not_drift() {
+        let mut schedule = Schedule::new(Pace::RowsPerSecond(3));
+        schedule.due(0, None, Duration::ZERO);
+        assert_eq!(schedule.due(3_000_000, None, seconds(999_999.9)), seconds(1_000_000.0));
+    }
+
+    #[test]
+    fn a_late_producer_catches_up_on_a_few_seconds_only() {
+        let mut schedule = Schedule::new(Pace::RowsPerSecond(1));
+        assert_eq!(schedule.due(0, None, Duration::ZERO), Duration::ZERO);
+        assert!(schedule.due(1, None, seconds(100.0)) <= seconds(100.0));
+        // Row 1 counts as due five seconds ago.
+        assert_eq!(schedule.due(2, None, seconds(100.0)), seconds(96.0));
+        assert_eq!(schedule.due(7, None, seconds(100.0)), seconds(101.0));
+    }
+
+    #[test]
+    fn event_time_runs_as_many_times_as_fast_as_the_clock() {
+        let mut schedule = Schedule::new(Pace::SpeedMillis(60_000));
+        assert_eq!(schedule.due(0, Some(0), seconds(1.0)), seconds(1.0));
+        assert_eq!(schedule.due(1, Some(60 * SECOND), seconds(1.0)), seconds(2.0));
+        assert_eq!(schedule.due(2, Some(90 * SECOND), seconds(2.0)), seconds(2.5));
+        let mut slower = Schedule::new(Pace::SpeedMillis(500));
+        slower.due(0, Some(0), Duration::ZERO);
+        assert_eq!(slower.due(1, Some(SECOND), Duration::ZERO), seconds(2.0));
+    }
+
+    #[test]
+    fn disorder_in_event_time_costs_no_time_twice() {
+        let mut schedule = Schedule::new(Pace::SpeedMillis(1000));
+        schedule.due(0, Some(0), Duration::ZERO);
+        for (number, (time, due)) in (1..).zip([(10, 10.0), (9, 10.0), (10, 10.0), (9, 10.0), (11, 11.0)]) {
+            assert_eq!(schedule.due(number, Some(time * SECOND), seconds(9.0)), seconds(due));
+        }
+    }
+
+    #[test]
+    fn the_next_block_of_a_file_starts_a_new_count() {
+        let mut schedule = Schedule::new(Pace::SpeedMillis(86_400_000));
+        let day = 86_400 * SECOND;
+        schedule.due(0, Some(1000 * day), Duration::ZERO);
+        assert_eq!(schedule.due(1, Some(1001 * day), Duration::ZERO), seconds(1.0));
+        assert_eq!(schedule.due(2, Some(0), seconds(1.0)), seconds(1.0));
+        assert_eq!(schedule.due(3, Some(day), seconds(1.0)), seconds(2.0));
+    }
+
+    #[test]
+    fn a_row_without_event_time_waits_for_nothing() {
+        let mut schedule = Schedule::new(Pace::SpeedMillis(1000));
+        assert_eq!(schedule.due(0, None, seconds(2.0)), seconds(2.0));
+        assert_eq!(schedule.due(1, Some(5 * SECOND), seconds(2.0)), seconds(2.0));
+    }
+
+    #[test]
+    fn times_far_apart_do_not_overflow() {
+        let mut schedule = Schedule::new(Pace::SpeedMillis(1));
+        schedule.due(0, Some(i64::MIN), Duration::ZERO);
+        assert!(schedule.due(1, Some(i64::MAX), Duration::ZERO) > seconds(1e9));
+        let mut rows = Schedule::new(Pace::RowsPerSecond(1));
+        rows.due(0, None, Duration::ZERO);
+        assert!(rows.due(u64::MAX, None, Duration::ZERO) > seconds(1e9));
+    }
+}

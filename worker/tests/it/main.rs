@@ -3,4 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod broker;
+mod faults;
 mod http;
+mod sink;
+mod store;

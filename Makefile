@@ -1,0 +1,37 @@
+# Every target works in a fresh clone; everything is built under CARGO_TARGET_DIR when that is set.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: demo test lint bench e2e golden clean help
+
+CARGO ?= cargo
+# Folder of the demo's bucket.
+OUTPUT ?= demo-output
+
+demo: ## the whole data path on real daily bars, in one process; files under demo-output/ (OUTPUT=DIR elsewhere)
+	$(CARGO) run --locked -p stockpipeline-worker -- local examples/demo.yaml --output $(OUTPUT)
+
+test: ## all tests that need neither network nor containers
+	$(CARGO) test --locked --workspace
+
+lint: ## formatting, clippy, crate boundaries, committed files
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	scripts/check-boundaries
+	scripts/check-files
+
+bench: ## messages a second, CPU seconds and peak memory, in release (minutes to build)
+	$(CARGO) bench --locked -p stockpipeline-worker
+
+e2e: ## the same promises against a real Kafka broker (downloads it; needs a Java runtime)
+	e2e/run
+
+golden: ## writes the golden files again after a change that is meant to change them; read the diff
+	INSTA_UPDATE=always $(CARGO) test --locked --workspace
+
+clean: ## removes the build and the demo's files
+	$(CARGO) clean
+	rm -rf demo-output
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'

@@ -1,0 +1,83 @@
+//! From a checked pipeline to the clients of its Kafka and its bucket.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockpipeline::checked::Pipeline;
+
+use super::CommandError;
+use crate::kafka::{Clients, Identity};
+use crate::metrics::StoreMetrics;
+use crate::store::{Credentials, Gate, Settings, Store};
+
+/// Longest secret that is read; keys of AWS have some hundred bytes, session tokens some thousand.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+/// How long a command that a person waits for retries one request.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Returns the Kafka clients of a pipeline; connects to nothing yet.
+///
+/// # Errors
+/// [`CommandError::Kafka`] for a missing secret or a setting that Kafka's client refuses.
+pub(super) fn kafka(pipeline: &Pipeline, secrets_dir: &Path, client_id: &str) -> Result<Clients, CommandError> {
+    let identity = Identity { client_id: client_id.to_owned(), region: pipeline.aws.region.clone(), ..Identity::default() };
+    Clients::new(&pipeline.kafka, secrets_dir, identity).map_err(|source| CommandError::Kafka { act: "set up kafka's clients", source })
+}
+
+/// How a bucket's client behaves.
+pub(super) struct StoreOptions {
+    /// Total time of one attempt.
+    pub(super) attempt_timeout: Duration,
+    /// How long one call may retry altogether; None is for ever.
+    pub(super) give_up_after: Option<Duration>,
+    /// What every write has to pass.
+    pub(super) gate: Option<Arc<dyn Gate>>,
+    /// Metrics of the requests.
+    pub(super) metrics: StoreMetrics,
+}
+
+impl StoreOptions {
+    /// Returns the options of a command that a person waits for.
+    pub(super) fn patient() -> Self {
+        Self { attempt_timeout: Duration::from_secs(60), give_up_after: Some(PATIENCE), gate: None, metrics: StoreMetrics::default() }
+    }
+}
+
+/// Returns the bucket of a pipeline; connects to nothing yet.
+///
+/// # Errors
+/// [`CommandError::Secret`] when static credentials can't be read.
+pub(super) async fn store(pipeline: &Pipeline, secrets_dir: &Path, options: StoreOptions) -> Result<Store, CommandError> {
+    let settings = Settings {
+        bucket: pipeline.sink.bucket.clone(),
+        region: pipeline.aws.region.clone(),
+        endpoint: pipeline.aws.s3_endpoint.clone(),
+        force_path_style: pipeline.aws.force_path_style,
+        kms_key_arn: pipeline.sink.kms_key_arn.clone(),
+        credentials: credentials(pipeline, secrets_dir)?,
+        attempt_timeout: options.attempt_timeout,
+        give_up_after: options.give_up_after,
+    };
+    Ok(Store::connect(settings, options.gate, options.metrics).await)
+}
+
+fn credentials(pipeline: &Pipeline, secrets_dir: &Path) -> Result<Credentials, CommandError> {
+    let Some(secret) = &pipeline.aws.credentials_secret else { return Ok(Credentials::Chain) };
+    let folder = secrets_dir.join(secret);
+    let token = folder.join("sessionToken");
+    Ok(Credentials::Static {
+        access_key_id: read_line(&folder.join("accessKeyId"))?,
+        secret_access_key: read_line(&folder.join("secretAccessKey"))?,
+        session_token: if token.exists() { Some(read_line(&token)?) } else { None },
+    })
+}
+
+/// Returns the text of a mounted key without the line end that editors and `echo` leave.
+fn read_line(file: &Path) -> Result<String, CommandError> {
+    use std::io::Read;
+    let mut text = String::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
+    read.map_err(|source| CommandError::Secret { file: file.to_owned(), source })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

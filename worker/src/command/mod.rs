@@ -1,0 +1,53 @@
+//! The commands of the binary: from arguments to the modules that do the work, and back to an exit code.
+//!
+//! Reads no environment and no arguments of its own: `main.rs` gives both.
+
+mod arguments;
+mod audit;
+mod check;
+mod delete;
+mod documents;
+mod error;
+mod local;
+mod worker;
+
+use std::io::Write;
+
+use stockpipeline::launch::Exit;
+use tokio_util::sync::CancellationToken;
+
+pub use self::arguments::{
+    Arguments, AuditArguments, Command, DeleteArguments, LocalArguments, LogFormat, ReportFormat, SharedArguments, WorkerArguments,
+};
+pub use self::error::CommandError;
+
+use crate::failpoint::Failpoints;
+use crate::local::Screen;
+
+/// What a command is given of the process that it runs in.
+pub struct Surroundings<'a> {
+    /// Where results go; logs and errors go elsewhere.
+    pub out: &'a mut (dyn Write + Send),
+    /// Where progress is shown.
+    pub screen: Screen,
+    /// Asks the command to finish what it has and to end.
+    pub shutdown: CancellationToken,
+    /// Crash points, in tests.
+    pub failpoints: Failpoints,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// [`CommandError`]; its class decides the exit code.
+pub async fn run(command: Command, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
+    match command {
+        Command::Producer(arguments) => worker::produce(arguments, surroundings).await,
+        Command::Sink(arguments) => worker::sink(arguments, surroundings).await,
+        Command::Local(arguments) => local::run(arguments, surroundings).await,
+        Command::Check { files } => check::run(&files, surroundings.out),
+        Command::Audit(arguments) => audit::run(&arguments, surroundings.out).await,
+        Command::Topic(arguments) => delete::topic(&arguments, surroundings.out).await,
+        Command::Data(arguments) => delete::data(&arguments, surroundings.out).await,
+    }
+}

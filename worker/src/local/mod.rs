@@ -1,0 +1,4 @@
+//! The whole data path in one process.
+
+mod bar;
+mod summary;

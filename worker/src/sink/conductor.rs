@@ -1,0 +1,284 @@
+//! The one loop that owns all state of a sink. It polls, decides and hands out work; it never blocks on I/O.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use stockpipeline::plan::SealReason;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use super::budget::Budget;
+use super::lookup::Lookup;
+use super::partition::{Partition, Phase};
+use super::pool::Pool;
+use super::rebalance::Release;
+use super::report::Reporter;
+use super::start::Started;
+use super::work::{Ticket, Work};
+use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
+use crate::clock::boottime_millis;
+use crate::failpoint::Point;
+use crate::source::{Event, Joining, Signal, Source};
+
+/// Wait for records while nothing is on its way; also the longest delay of a time-based rotation.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+/// Wait for records while encoders or uploads may report at any moment.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
+/// Share of the memory budget that fetched messages may take, and that records waiting for an encoder may take: one in this many.
+const FETCHED_SHARE: usize = 8;
+/// Upper bound of both.
+const FETCHED_LIMIT_BYTES: usize = 64 << 20;
+
+/// The loop and everything it owns.
+pub(super) struct Conductor {
+    pub(super) context: Context,
+    pub(super) runtime: Handle,
+    pub(super) source: Source,
+    pub(super) pool: Pool,
+    pub(super) lookup: Lookup,
+    pub(super) sender: Sender<Work>,
+    pub(super) inbox: Receiver<Work>,
+    pub(super) partitions: BTreeMap<i32, Partition>,
+    /// Look-ups and deliveries under way, so that they can be cut short.
+    pub(super) tasks: BTreeMap<i32, JoinHandle<()>>,
+    pub(super) releases: Vec<Release>,
+    pub(super) generations: u64,
+    pub(super) budget: Budget,
+    pub(super) report: Reporter,
+    /// Until when the buffers may be stored after the sink was asked to stop.
+    pub(super) draining: Option<Instant>,
+    /// Whether nothing is taken until the worker starts anew.
+    pub(super) held: bool,
+    pub(super) topics_kept_at: Option<Instant>,
+    pending_limit_bytes: usize,
+}
+
+impl Conductor {
+    pub(super) fn new(context: Context, runtime: Handle, started: Started) -> Result<Self, SinkError> {
+        let (sender, inbox) = channel();
+        let fetched_bytes = (context.memory_bytes / FETCHED_SHARE).clamp(1 << 20, FETCHED_LIMIT_BYTES);
+        let pool = Pool::start(context.encoders, &sender).map_err(|source| SinkError::Threads { threads: context.encoders, source })?;
+        let kafka = &context.pipeline.kafka;
+        let source = Source::join(Joining {
+            clients: context.clients.client_config(),
+            callbacks: context.clients.context(),
+            topic: &kafka.topic.name,
+            group: &kafka.consumer_group,
+            session_timeout: context.session_timeout,
+            fetch_ahead_bytes: fetched_bytes,
+            contact: Arc::clone(&context.contact),
+        })
+        .map_err(SinkError::Source)?;
+        let lookup = Lookup {
+            consumer: source.consumer(),
+            topic: Arc::from(kafka.topic.name.as_str()),
+            ledger: started.ledger,
+            root: started.root,
+            progress: context.progress.clone(),
+        };
+        Ok(Self {
+            budget: Budget::new(context.memory_bytes),
+            report: Reporter::new(&context, lookup.ledger.keys().epoch()),
+            pending_limit_bytes: fetched_bytes,
+            runtime,
+            source,
+            pool,
+            lookup,
+            sender,
+            inbox,
+            partitions: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            releases: Vec::new(),
+            generations: 0,
+            draining: None,
+            held: false,
+            topics_kept_at: None,
+            context,
+        })
+    }
+
+    /// Runs until the sink was asked to stop and has stored what it held.
+    pub(super) fn run(mut self) -> Result<Outcome, SinkError> {
+        loop {
+            self.context.status.beat(boottime_millis());
+            if self.draining.is_none() && self.context.shutdown.is_cancelled() {
+                self.start_draining();
+            }
+            self.take();
+            for event in self.source.poll() {
+                self.apply(event)?;
+            }
+            while let Ok(work) = self.inbox.try_recv() {
+                self.finish(work)?;
+            }
+            self.rotate();
+            self.keep_topics();
+            self.relieve();
+            self.settle_releases()?;
+            self.report.publish(&self.context, &self.partitions, &self.budget, self.draining.is_some());
+            if let Some(deadline) = self.draining
+                && (self.is_drained() || Instant::now() >= deadline)
+            {
+                return self.end();
+            }
+        }
+    }
+
+    /// Takes records, unless there is no room for them; then waits for work to finish instead.
+    fn take(&mut self) {
+        let pending_bytes: usize = self.partitions.values().map(|partition| partition.pending_bytes).sum();
+        let stuck = self.budget.is_halted() || self.held || self.draining.is_some() || pending_bytes > self.pending_limit_bytes;
+        if stuck {
+            if let Ok(work) = self.inbox.recv_timeout(IDLE_WAIT)
+                && self.sender.send(work).is_err()
+            {
+                tracing::debug!("the loop holds both ends of its inbox");
+            }
+            return;
+        }
+        let busy = self.partitions.values().any(|partition| !partition.is_idle() || partition.flight.is_some());
+        let taken = self.source.take(if busy { BUSY_WAIT } else { IDLE_WAIT });
+        for run in taken.runs {
+            if let Some(partition) = self.partitions.get_mut(&run.partition) {
+                partition.accept(run);
+            }
+        }
+        for signal in taken.signals {
+            self.heed(signal);
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        match signal {
+            Signal::End { partition, offset } => {
+                if let Some(partition) = self.partitions.get_mut(&partition) {
+                    partition.reached_end(offset);
+                    self.report.durable(partition.id, partition.durable);
+                }
+            }
+            Signal::OutOfRange { partition } => self.measure(partition),
+            Signal::Truncated { partition } => self.stop(
+                partition,
+                crate::status::Reason::TopicTruncated,
+                "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch"
+                    .to_owned(),
+            ),
+            Signal::Failed { partition, message } => {
+                tracing::warn!(partition, message, "the consumer reports an error; librdkafka goes on");
+                self.report.kafka_failed(&self.context, &message, false);
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event) -> Result<(), SinkError> {
+        match event {
+            Event::Assigned(partitions) => self.assigned(partitions),
+            Event::Revoked(partitions) => {
+                self.revoked(partitions);
+                Ok(())
+            }
+            Event::Lost(partitions) => self.lost(&partitions),
+            Event::RebalanceFailed(message) => {
+                tracing::warn!(message, "a rebalance failed; the group tries again");
+                Ok(())
+            }
+            Event::Trouble { authentication, message } => {
+                self.report.kafka_failed(&self.context, &message, authentication);
+                Ok(())
+            }
+            Event::Observed(seen) => {
+                for &(partition, end) in &seen.log_ends {
+                    if let Some(partition) = self.partitions.get_mut(&partition) {
+                        partition.log_end = Some(end.max(partition.log_end.unwrap_or(end)));
+                    }
+                }
+                self.report.observed(&self.context, &seen);
+                Ok(())
+            }
+        }
+    }
+
+    fn finish(&mut self, work: Work) -> Result<(), SinkError> {
+        match work {
+            Work::Looked(ticket, result) => self.looked(ticket, result),
+            Work::Measured(ticket, watermarks) => self.measured(ticket, watermarks),
+            Work::Filled(ticket, filled) => {
+                self.filled(ticket, filled);
+                Ok(())
+            }
+            Work::Encoded(ticket, encoded) => {
+                self.encoded(ticket, encoded);
+                Ok(())
+            }
+            Work::Delivered(ticket, result) => self.delivered(ticket, result),
+            Work::TopicsKept(report) => {
+                self.report.topic(report);
+                Ok(())
+            }
+            Work::Marked(ticket) => {
+                if let Some(partition) = self.current(ticket) {
+                    partition.marking = false;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Seals the largest buffers under memory pressure.
+    fn relieve(&mut self) {
+        let used: usize = self.report.fetched_bytes() + self.partitions.values().map(Partition::memory_bytes).sum::<usize>();
+        let leaving: usize = self
+            .partitions
+            .values()
+            .map(|p| if p.asked.is_some() { p.buffer_bytes() } else { 0 } + p.flight.as_ref().map_or(0, |flight| flight.bytes))
+            .sum();
+        let relief =
+            self.partitions.values().any(|p| p.flight.is_some() || p.asked.is_some() || (p.replay.is_none() && p.buffered.is_some()));
+        self.budget.observe(used, relief);
+        let mut excess = self.budget.excess_bytes(used, leaving);
+        while excess > 0 {
+            let sealable = |p: &&mut Partition| p.phase == Phase::Active && p.asked.is_none() && p.replay.is_none() && p.buffered.is_some();
+            let Some(largest) = self.partitions.values_mut().filter(sealable).max_by_key(|p| p.buffer_bytes()) else { return };
+            largest.asked = Some(SealReason::Memory);
+            excess = excess.saturating_sub(largest.buffer_bytes().max(1));
+        }
+    }
+
+    fn start_draining(&mut self) {
+        tracing::info!("asked to stop: storing what is buffered");
+        self.context.failpoints.hit(Point::Draining);
+        self.draining = Some(Instant::now() + DRAIN_LIMIT);
+        for partition in self.partitions.values_mut() {
+            partition.stop_taking(SealReason::Shutdown);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.partitions.values().all(|partition| partition.is_released())
+    }
+
+    fn end(mut self) -> Result<Outcome, SinkError> {
+        let drained = self.is_drained();
+        let stopped = self.report.stopped();
+        for (_, task) in std::mem::take(&mut self.tasks) {
+            task.abort();
+        }
+        let assigned: Vec<i32> = self.partitions.values().filter(|partition| partition.assigned).map(|partition| partition.id).collect();
+        let (records, source) = (self.report.committed_records(), self.source);
+        // Every message has to be gone before the consumer is.
+        drop((self.partitions, self.pool, self.inbox, self.lookup));
+        source.release(&assigned).map_err(SinkError::Source)?;
+        source.close();
+        match stopped {
+            Some((partition, failure)) => Err(SinkError::Stopped { partition, reason: failure.reason, message: failure.message }),
+            None => Ok(Outcome { drained, records }),
+        }
+    }
+
+    /// Returns the partition that some work belongs to, unless it has gone on without it.
+    pub(super) fn current(&mut self, ticket: Ticket) -> Option<&mut Partition> {
+        self.partitions.get_mut(&ticket.partition).filter(|partition| partition.generation == ticket.generation)
+    }
+}

@@ -1,0 +1,69 @@
+//! Brings a sealed range to S3: the plan first, then its objects. I/O only.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use stockpipeline::plan::{Plan, ZoneName};
+
+use super::pool::Body;
+use super::work::Delivery;
+use crate::clock::boottime_millis;
+use crate::failpoint::{Failpoints, Point};
+use crate::ledger::{Decision, Ledger, LedgerError};
+
+/// Objects of one plan that are written at a time.
+const OBJECTS_AT_ONCE: usize = 8;
+/// Age of what is known about the end of the chain, above which the ledger is asked once more after a plan was stored.
+const TAIL_IS_OLD_MILLIS: u64 = 3_600_000;
+
+/// Decides a rotation and stores its objects; `tail_known_at` is the boot time at which the chain's end was known.
+pub(super) async fn plan_and_write(
+    ledger: &Ledger,
+    plan: Plan,
+    bodies: Vec<Body>,
+    tail_known_at: u64,
+    failpoints: &Failpoints,
+) -> Result<Delivery, LedgerError> {
+    failpoints.hit(Point::BeforePlan);
+    match ledger.decide(&plan).await? {
+        Decision::Ours => {}
+        Decision::Theirs(plan) => {
+            failpoints.hit(Point::PlanAdopted);
+            return Ok(Delivery::Adopted(Arc::new(*plan)));
+        }
+    }
+    failpoints.hit(Point::PlanStored);
+    let old = boottime_millis().saturating_sub(tail_known_at) > TAIL_IS_OLD_MILLIS;
+    if old && ledger.is_overtaken(plan.partition, plan.first).await? {
+        ledger.withdraw(&plan).await?;
+        return Ok(Delivery::Overtaken(Arc::new(plan)));
+    }
+    write(ledger, plan, bodies, failpoints).await
+}
+
+/// Stores the objects of a plan that stands.
+pub(super) async fn write(ledger: &Ledger, plan: Plan, bodies: Vec<Body>, failpoints: &Failpoints) -> Result<Delivery, LedgerError> {
+    let plan = Arc::new(plan);
+    stream::iter(bodies)
+        .map(|body| {
+            let plan = Arc::clone(&plan);
+            async move {
+                ledger.put_object(&plan, &body.object.key, body.bytes, content_type(&plan, body.object.zone)).await?;
+                failpoints.hit(Point::ObjectStored);
+                Ok::<(), LedgerError>(())
+            }
+        })
+        .buffer_unordered(OBJECTS_AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
+    failpoints.hit(Point::AllObjectsStored);
+    Ok(Delivery::Stored(plan))
+}
+
+fn content_type(plan: &Plan, zone: ZoneName) -> &'static str {
+    use stockpipeline::rules::ProcessedFormat;
+    match (zone, plan.rules.processed.as_ref().map(|processed| processed.format)) {
+        (ZoneName::Processed, Some(ProcessedFormat::Parquet { .. })) => "application/vnd.apache.parquet",
+        (ZoneName::Processed | ZoneName::Raw | ZoneName::DeadLetters, _) => "application/x-ndjson",
+    }
+}

@@ -1,0 +1,183 @@
+//! The sink: from a Kafka topic to the raw, processed and dead-letter zones, exactly once.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`mod@self`] | what a sink needs, how it runs and ends |
+//! | `start` | topic, epoch, probe and root: everything before the first record |
+//! | `conductor` | the one loop that owns all state |
+//! | `rebalance` | partitions that come and go |
+//! | `rotation` | fill, seal, deliver, complete |
+//! | `partition` | state of one Kafka partition (pure) |
+//! | `keeper` | the topics, kept by the owner of partition 0 |
+//! | `budget` | what to do about memory (pure) |
+//! | `lookup` | where a partition goes on (I/O) |
+//! | `deliver` | a sealed range to S3 (I/O) |
+//! | `pool` | encoder threads |
+//! | `work` | what threads and tasks report to the loop |
+//! | `report` | status and metrics |
+
+mod budget;
+mod conductor;
+mod deliver;
+mod keeper;
+mod lookup;
+mod partition;
+mod pool;
+mod rebalance;
+mod report;
+mod rotation;
+mod start;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockpipeline::Pipeline;
+use stockpipeline::layout::Epoch;
+use stockpipeline::rules::Rules;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::contact::Contact;
+use crate::error::Class;
+use crate::failpoint::Failpoints;
+use crate::kafka::Clients;
+use crate::ledger::LedgerError;
+use crate::metrics::SinkMetrics;
+use crate::progress::Progress;
+use crate::source::SourceError;
+use crate::status::{Reason, StatusCell};
+use crate::store::{Store, StoreError};
+
+pub use start::StartError;
+
+/// Session time-out of the consumer group: how long a dead worker keeps its partitions.
+///
+/// An attempt of a write has to end within it, so it bounds the slowest link: 128 MiB in 25 s are 5 MiB/s.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Total time of one attempt of an S3 request; below [`SESSION_TIMEOUT`].
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long a sink may take to store what it holds when it is asked to stop; below the pod's grace period.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
+/// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
+pub const RELEASE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Everything a sink needs. Nothing else is read from anywhere.
+pub struct Context {
+    /// The pipeline.
+    pub pipeline: Arc<Pipeline>,
+    /// What records become; [`stockpipeline::checked::Sink::rules`] but for benchmarks.
+    pub rules: Arc<Rules>,
+    /// Kafka clients.
+    pub clients: Clients,
+    /// The bucket; its gate is `contact`.
+    pub store: Store,
+    /// When a broker was last heard from.
+    pub contact: Arc<Contact>,
+    /// Session time-out of the group, normally [`SESSION_TIMEOUT`].
+    pub session_timeout: Duration,
+    /// Epoch for a broker that has no topic ids; asked from the broker without it.
+    pub epoch: Option<Epoch>,
+    /// Bytes that buffers, compressors, uploads and fetched messages may hold together.
+    pub memory_bytes: usize,
+    /// Threads that decode and encode.
+    pub encoders: usize,
+    /// Name of this worker, as plans carry it.
+    pub worker: String,
+    /// Progress shared with the producer of an embedded broker; only there.
+    pub progress: Option<Arc<Progress>>,
+    /// Metrics.
+    pub metrics: SinkMetrics,
+    /// Status.
+    pub status: StatusCell,
+    /// Asks the sink to store what it holds and to end.
+    pub shutdown: CancellationToken,
+    /// Crash points, in tests.
+    pub failpoints: Failpoints,
+}
+
+/// How a sink ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether everything that was buffered is stored.
+    pub drained: bool,
+    /// Records made durable.
+    pub records: u64,
+}
+
+/// A sink that has ended for a reason that does not heal.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The start was refused.
+    #[error("failed to start the sink")]
+    Start(#[source] StartError),
+    /// The consumer refused.
+    #[error("failed to consume")]
+    Source(#[source] SourceError),
+    /// Encoder threads could not be started.
+    #[error("failed to start {threads} encoder threads")]
+    Threads {
+        /// Number of threads.
+        threads: usize,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A partition was stopped and the worker was asked to end.
+    #[error("partition {partition} is stopped: {reason}: {message}", reason = reason.label())]
+    Stopped {
+        /// Kafka partition.
+        partition: i32,
+        /// Why.
+        reason: Reason,
+        /// What was found and what to do.
+        message: String,
+    },
+}
+
+impl SinkError {
+    /// Returns the class of the error.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Start(error) => error.class(),
+            Self::Source(SourceError::Create { .. }) => Class::User,
+            Self::Source(SourceError::Assign { .. }) | Self::Threads { .. } => Class::External,
+            Self::Stopped { reason: Reason::PlanMismatch, .. } => Class::Bug,
+            Self::Stopped { .. } => Class::External,
+        }
+    }
+}
+
+/// Runs a sink on the calling thread until `shutdown`, or until it cannot go on. I/O runs on `runtime`.
+///
+/// # Errors
+/// [`SinkError`]; what may heal is waited out and shows in the status instead.
+pub fn run(context: Context, runtime: &Handle) -> Result<Outcome, SinkError> {
+    let Some(started) = start::start(&context, runtime).map_err(SinkError::Start)? else {
+        return Ok(Outcome { drained: true, records: 0 });
+    };
+    conductor::Conductor::new(context, runtime.clone(), started)?.run()
+}
+
+fn ledger_reason(error: &LedgerError) -> Reason {
+    match error {
+        LedgerError::PathCollision { .. } => Reason::PathCollision,
+        LedgerError::Unreadable { .. } => Reason::PlanVersionUnknown,
+        LedgerError::Vanished { .. } => Reason::Fenced,
+        LedgerError::Store(StoreError::Refused { .. } | StoreError::GaveUp { .. } | StoreError::Keep { .. }) => {
+            Reason::InvalidConfiguration
+        }
+    }
+}
+
+/// Returns an error with its sources in one line.
+fn line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

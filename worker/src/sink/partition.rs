@@ -1,0 +1,260 @@
+//! The state of one Kafka partition that the sink owns. Pure: it does no I/O, the conductor acts on what it says.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use stockpipeline::plan::{Plan, SealReason, ZoneName};
+
+use crate::batch::{Buffer, Full};
+use crate::source::{Message, Run};
+use crate::status::Reason;
+
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its place in the ledger is being looked up.
+    Looking,
+    /// Records are taken.
+    Active,
+    /// The log start has overtaken the position; the watermarks are being asked for.
+    Measuring,
+    /// Nothing more is done for it until a person has looked.
+    Stopped(Reason),
+}
+
+/// The buffer of a partition, or a note that an encoder has it.
+pub(super) enum Slot {
+    Idle(Box<Buffer>),
+    Busy { memory_bytes: usize },
+}
+
+/// A sealed range on its way to S3.
+#[derive(Default)]
+pub(super) struct Flight {
+    /// Memory that it holds.
+    pub(super) bytes: usize,
+    /// Whether its bytes are made already.
+    pub(super) encoded: bool,
+    /// Kafka timestamp of its first record.
+    pub(super) oldest_millis: Option<i64>,
+    /// Zone, rows and bytes of each object.
+    pub(super) objects: Vec<(ZoneName, u64, usize)>,
+}
+
+/// What is known of a partition.
+pub(super) struct Partition {
+    pub(super) id: i32,
+    /// Another one for every life of the partition: results of an older life are thrown away.
+    pub(super) generation: u64,
+    pub(super) phase: Phase,
+    /// Whether librdkafka has it assigned.
+    pub(super) assigned: bool,
+    pub(super) paused: bool,
+    /// Why nothing more is taken: the partition is given back, or the worker ends.
+    pub(super) leaving: Option<SealReason>,
+    /// First offset of the next plan.
+    pub(super) first: i64,
+    /// Offset of the next record to come from Kafka.
+    pub(super) next: i64,
+    pub(super) slot: Slot,
+    /// Last offset in the buffer, with the leader epoch of that record.
+    pub(super) buffered: Option<(i64, Option<i32>)>,
+    /// When the buffer's first record came.
+    pub(super) opened_at: Option<Instant>,
+    /// Kafka timestamp of the first record that is buffered or pending.
+    pub(super) oldest_millis: Option<i64>,
+    /// Dead letters in the buffer.
+    pub(super) dead_letters: u64,
+    pub(super) full: Option<Full>,
+    /// Taken, not yet in the buffer.
+    pub(super) pending: VecDeque<Message>,
+    pub(super) pending_bytes: usize,
+    pub(super) asked: Option<SealReason>,
+    pub(super) flight: Option<Flight>,
+    /// The plan that has to be executed again.
+    pub(super) replay: Option<Arc<Plan>>,
+    /// Whether a record behind the replayed plan's range, or the end of the partition, was met.
+    pub(super) replay_passed: bool,
+    /// Whether offsets of the current range are known to be gone.
+    pub(super) missing: bool,
+    /// First offset that is not durable.
+    pub(super) durable: i64,
+    pub(super) log_end: Option<i64>,
+    /// The last plan that was completed here, and whether its done mark is stored or on its way.
+    pub(super) completed: Option<(Arc<Plan>, bool)>,
+    pub(super) completed_at: Instant,
+    /// Whether a done mark is on its way.
+    pub(super) marking: bool,
+    /// Boot time in milliseconds at which the end of the chain was known for certain.
+    pub(super) tail_known_at: u64,
+    pub(super) cleaned_up_at: Option<Instant>,
+}
+
+impl Partition {
+    pub(super) fn looking(id: i32, generation: u64, buffer: Buffer, now: Instant) -> Self {
+        Self {
+            id,
+            generation,
+            phase: Phase::Looking,
+            assigned: false,
+            paused: false,
+            leaving: None,
+            first: 0,
+            next: 0,
+            slot: Slot::Idle(Box::new(buffer)),
+            buffered: None,
+            opened_at: None,
+            oldest_millis: None,
+            dead_letters: 0,
+            full: None,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            asked: None,
+            flight: None,
+            replay: None,
+            replay_passed: false,
+            missing: false,
+            durable: 0,
+            log_end: None,
+            completed: None,
+            completed_at: now,
+            marking: false,
+            tail_known_at: 0,
+            cleaned_up_at: None,
+        }
+    }
+
+    /// Takes the records of a run that continue the partition, and drops what is not ours (any more).
+    pub(super) fn accept(&mut self, run: Run) {
+        if self.phase != Phase::Active || self.leaving.is_some() {
+            return;
+        }
+        self.pending.reserve(run.messages.len());
+        for message in run.messages {
+            if message.offset() >= self.next {
+                if self.oldest_millis.is_none() {
+                    self.oldest_millis = message.record().timestamp_millis;
+                }
+                self.next = message.offset() + 1;
+                self.pending_bytes += message.bytes();
+                self.pending.push_back(message);
+            }
+        }
+    }
+
+    /// Notes that everything below `offset` was delivered to us and nothing more is there for now.
+    pub(super) fn reached_end(&mut self, offset: i64) {
+        self.log_end = Some(self.log_end.unwrap_or(offset).max(offset));
+        if self.phase != Phase::Active || offset < self.next {
+            return;
+        }
+        if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {
+            self.replay_passed = true;
+        }
+        // Transaction markers take offsets, too: without records to store, what lies below the end is as good as durable.
+        if self.replay.is_none() && self.is_drained() {
+            self.durable = self.durable.max(offset);
+        }
+    }
+
+    /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.
+    pub(super) fn stop_taking(&mut self, reason: SealReason) {
+        self.leaving = Some(reason);
+        self.pending.clear();
+        self.pending_bytes = 0;
+    }
+
+    /// Returns whether nothing is buffered, pending or on its way.
+    pub(super) fn is_drained(&self) -> bool {
+        self.buffered.is_none() && self.pending.is_empty() && self.flight.is_none() && self.is_idle()
+    }
+
+    /// Returns whether a partition that is leaving can be given back.
+    pub(super) fn is_released(&self) -> bool {
+        let stored = self.buffered.is_none() || self.replay.is_some();
+        let marked = self.completed.as_ref().is_none_or(|(_, marked)| *marked) && !self.marking;
+        self.phase != Phase::Active || (self.is_idle() && self.flight.is_none() && stored && marked)
+    }
+
+    /// Returns whether no encoder has the buffer.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.slot, Slot::Idle(_))
+    }
+
+    /// Returns whether pending records can go into the buffer now.
+    pub(super) fn can_fill(&self) -> bool {
+        let room = self.full.is_none() && self.asked.is_none() && self.leaving.is_none();
+        let replayed = self.replay.is_some() && self.replay_is_whole();
+        self.phase == Phase::Active && self.is_idle() && !self.pending.is_empty() && room && !replayed
+    }
+
+    /// Returns why the buffer has to be sealed now, if it has to.
+    pub(super) fn seal_reason(&self, now: Instant, max_interval: Duration) -> Option<SealReason> {
+        let sealable = self.is_idle() && self.flight.is_none() && self.replay.is_none() && self.buffered.is_some();
+        if !sealable || !matches!(self.phase, Phase::Active | Phase::Measuring) {
+            return None;
+        }
+        if let Some(full) = self.full {
+            return Some(match full {
+                Full::Records => SealReason::Records,
+                Full::Bytes => SealReason::Bytes,
+                Full::HivePartitions => SealReason::HivePartitions,
+            });
+        }
+        let expired = self.opened_at.is_some_and(|opened| now.duration_since(opened) >= max_interval);
+        self.leaving.or(self.asked).or_else(|| expired.then_some(SealReason::Interval))
+    }
+
+    /// Returns whether everything of the replayed plan's range that Kafka has is in the buffer.
+    pub(super) fn replay_is_ready(&self) -> bool {
+        self.phase == Phase::Active && self.is_idle() && self.flight.is_none() && self.leaving.is_none() && self.replay_is_whole()
+    }
+
+    fn replay_is_whole(&self) -> bool {
+        let Some(plan) = &self.replay else { return false };
+        let whole = self.replay_passed || self.buffered.is_some_and(|(last, _)| last >= plan.last);
+        whole && self.pending.front().is_none_or(|message| message.offset() > plan.last)
+    }
+
+    /// Returns whether fetching has to stop until the range on its way is stored.
+    pub(super) fn should_pause(&self) -> bool {
+        self.phase == Phase::Active && !self.pending.is_empty() && self.is_idle() && !self.can_fill()
+    }
+
+    /// Puts an empty buffer in place of the one that was taken out, for the range that starts at `first`.
+    pub(super) fn start_range(&mut self, first: i64, buffer: Buffer) {
+        self.first = first;
+        self.slot = Slot::Idle(Box::new(buffer));
+        self.buffered = None;
+        self.opened_at = None;
+        self.oldest_millis = self.pending.front().and_then(|message| message.record().timestamp_millis);
+        self.dead_letters = 0;
+        self.full = None;
+        self.asked = None;
+        self.missing = false;
+    }
+
+    /// Returns the memory held: buffer, pending records and what is on its way.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.buffer_bytes() + self.pending_bytes + self.flight.as_ref().map_or(0, |flight| flight.bytes)
+    }
+
+    /// Returns the memory of the buffer alone.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        match &self.slot {
+            Slot::Idle(buffer) => buffer.memory_bytes(),
+            Slot::Busy { memory_bytes } => *memory_bytes,
+        }
+    }
+
+    /// Returns how many records are known to be in the log and not yet durable.
+    pub(super) fn lag(&self) -> Option<i64> {
+        self.log_end.map(|end| (end - self.durable).max(0))
+    }
+
+    /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
+    pub(super) fn oldest_millis(&self) -> Option<i64> {
+        self.flight.as_ref().and_then(|flight| flight.oldest_millis).or(self.oldest_millis)
+    }
+}

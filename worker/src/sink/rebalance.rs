@@ -1,0 +1,240 @@
+//! Partitions that come and go: look-up, assignment, give-back, loss.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use stockpipeline::plan::SealReason;
+
+use super::conductor::Conductor;
+use super::lookup::{LookupError, Start, Watermarks};
+use super::partition::{Partition, Phase};
+use super::work::{Ticket, Work};
+use super::{RELEASE_LIMIT, SinkError, ledger_reason, line};
+use crate::batch::{Buffer, Limits};
+use crate::clock::boottime_millis;
+use crate::failpoint::Point;
+use crate::metrics::Rebalance;
+use crate::source::Placement;
+use crate::status::Reason;
+
+/// Partitions that the group waits for.
+pub(super) struct Release {
+    partitions: Vec<i32>,
+    deadline: Instant,
+}
+
+impl Conductor {
+    /// Answers the group at once, so that nobody waits for us, and looks up each partition before it delivers anything.
+    pub(super) fn assigned(&mut self, partitions: Vec<i32>) -> Result<(), SinkError> {
+        tracing::info!(?partitions, "partitions are assigned");
+        self.context.metrics.rebalanced(Rebalance::Assigned);
+        self.source.assign(&[]).map_err(SinkError::Source)?;
+        for id in partitions {
+            self.look_up(id);
+        }
+        Ok(())
+    }
+
+    /// Starts a partition's life anew at what the ledger says.
+    fn look_up(&mut self, id: i32) {
+        self.forget_work(id);
+        self.generations += 1;
+        let ticket = Ticket { partition: id, generation: self.generations };
+        let buffer = self.buffer(id);
+        self.partitions.insert(id, Partition::looking(id, ticket.generation, buffer, Instant::now()));
+        let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
+        self.spawn(id, async move {
+            let result = lookup.start(id).await;
+            super::rotation::report(&sender, Work::Looked(ticket, result));
+        });
+    }
+
+    pub(super) fn looked(&mut self, ticket: Ticket, result: Result<Start, LookupError>) -> Result<(), SinkError> {
+        if self.current(ticket).is_none() {
+            return Ok(());
+        }
+        let start = match result {
+            Ok(start) => start,
+            Err(LookupError::Ledger { partition, source }) => {
+                self.stop(partition, ledger_reason(&source), line(&source));
+                return Ok(());
+            }
+        };
+        let Watermarks { low, high } = start.watermarks;
+        let seen = start.replay.as_ref().map_or(start.first, |plan| plan.last + 1);
+        if high < seen {
+            let message = format!(
+                "the topic's log ends at offset {high}, but the ledger has seen it up to {seen}; restore the topic, or make it again so that it gets a new epoch"
+            );
+            self.stop(ticket.partition, Reason::TopicTruncated, message);
+            return Ok(());
+        }
+        let position = start.first.max(low);
+        if low > start.first {
+            self.report.data_loss(ticket.partition, start.first, low);
+        }
+        if start.replay.is_some() {
+            self.context.failpoints.hit(Point::BeforeReplay);
+            self.context.metrics.plan_replayed();
+        }
+        let buffer = match &start.replay {
+            Some(plan) => Buffer::new(Arc::new(plan.rules.clone()), ticket.partition, Limits::NONE),
+            None => self.buffer(ticket.partition),
+        };
+        let draining = self.draining.is_some();
+        let Some(partition) = self.current(ticket) else { return Ok(()) };
+        partition.start_range(start.first, buffer);
+        partition.phase = Phase::Active;
+        partition.next = position;
+        partition.durable = start.first;
+        partition.missing = low > start.first;
+        partition.log_end = Some(high);
+        partition.tail_known_at = boottime_millis();
+        let leader_epoch = start.replay.as_ref().or(start.finished.as_ref()).and_then(|plan| plan.leader_epoch);
+        // The mark of a plan that was found complete is there, or its objects are: the next owner finds the same.
+        partition.completed = start.finished.map(|plan| (plan, true));
+        partition.replay_passed = start.replay.as_ref().is_some_and(|plan| position > plan.last);
+        partition.replay = start.replay;
+        partition.assigned = true;
+        if draining {
+            partition.stop_taking(SealReason::Shutdown);
+        }
+        tracing::info!(partition = ticket.partition, position, replay = partition.replay.is_some(), "partition goes on");
+        self.report.durable(ticket.partition, start.first);
+        self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch }]).map_err(SinkError::Source)
+    }
+
+    /// Asks for the watermarks of a partition whose position the broker no longer has.
+    pub(super) fn measure(&mut self, id: i32) {
+        let Some(partition) = self.partitions.get_mut(&id).filter(|partition| partition.phase == Phase::Active) else { return };
+        partition.phase = Phase::Measuring;
+        let ticket = Ticket { partition: id, generation: partition.generation };
+        let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
+        // Not among `tasks`: the delivery of what was sealed before goes on beside it.
+        self.runtime.spawn(async move {
+            let watermarks = lookup.watermarks(id).await;
+            super::rotation::report(&sender, Work::Measured(ticket, watermarks));
+        });
+    }
+
+    pub(super) fn measured(&mut self, ticket: Ticket, watermarks: Watermarks) -> Result<(), SinkError> {
+        let Some(partition) = self.current(ticket) else { return Ok(()) };
+        let next = partition.next;
+        if watermarks.high < next {
+            let message = format!(
+                "the topic's log ends at offset {}, but it was read up to {next}; restore the topic, or make it again so that it gets a new epoch",
+                watermarks.high
+            );
+            self.stop(ticket.partition, Reason::TopicTruncated, message);
+            return Ok(());
+        }
+        partition.phase = Phase::Active;
+        let position = next.max(watermarks.low);
+        partition.next = position;
+        if watermarks.low > next {
+            partition.missing = true;
+            partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
+            self.report.data_loss(ticket.partition, next, watermarks.low);
+        }
+        self.source.release(&[ticket.partition]).map_err(SinkError::Source)?;
+        self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
+    }
+
+    /// Stores what is buffered of partitions that the group takes back, before it gets them.
+    pub(super) fn revoked(&mut self, partitions: Vec<i32>) {
+        tracing::info!(?partitions, "partitions are taken back: storing what is buffered");
+        self.context.failpoints.hit(Point::InRevoke);
+        self.context.metrics.rebalanced(Rebalance::Revoked);
+        for id in &partitions {
+            if let Some(partition) = self.partitions.get_mut(id) {
+                partition.stop_taking(SealReason::Revoked);
+            }
+        }
+        self.releases.push(Release { partitions, deadline: Instant::now() + RELEASE_LIMIT });
+    }
+
+    /// Gives partitions back that have nothing left to store, or for which there is no more time.
+    pub(super) fn settle_releases(&mut self) -> Result<(), SinkError> {
+        let now = Instant::now();
+        for release in std::mem::take(&mut self.releases) {
+            let ready = release.partitions.iter().filter_map(|id| self.partitions.get(id)).all(Partition::is_released);
+            if !ready && now < release.deadline {
+                self.releases.push(release);
+                continue;
+            }
+            if ready {
+                self.context.failpoints.hit(Point::RevokeWritten);
+            } else {
+                tracing::warn!(partitions = ?release.partitions, "given back before all was stored; the next owner reads it again");
+            }
+            self.give_back(&release.partitions)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets partitions that are ours no longer: whoever owns them reads again what was not stored.
+    pub(super) fn lost(&mut self, partitions: &[i32]) -> Result<(), SinkError> {
+        tracing::warn!(?partitions, "partitions are lost: the membership of the group has ended");
+        self.context.metrics.rebalanced(Rebalance::Lost);
+        self.releases.clear();
+        self.give_back(partitions)
+    }
+
+    fn give_back(&mut self, partitions: &[i32]) -> Result<(), SinkError> {
+        let assigned: Vec<i32> =
+            partitions.iter().copied().filter(|id| self.partitions.get(id).is_some_and(|partition| partition.assigned)).collect();
+        for &id in partitions {
+            self.forget_work(id);
+            self.partitions.remove(&id);
+            self.report.forget(&self.context, id);
+        }
+        self.source.release(&assigned).map_err(SinkError::Source)
+    }
+
+    /// Executes a plan that another worker has decided in place of ours: everything buffered of its range is read again.
+    pub(super) fn restart(&mut self, id: i32) -> Result<(), SinkError> {
+        if self.partitions.get(&id).is_some_and(|partition| partition.assigned) {
+            self.source.release(&[id]).map_err(SinkError::Source)?;
+        }
+        self.look_up(id);
+        Ok(())
+    }
+
+    /// Stops a partition until a person has looked; the others go on.
+    pub(super) fn stop(&mut self, id: i32, reason: Reason, message: String) {
+        tracing::error!(partition = id, reason = reason.label(), message, "partition is stopped");
+        self.forget_work(id);
+        self.generations += 1;
+        let (generation, buffer) = (self.generations, self.buffer(id));
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            let assigned = partition.assigned;
+            *partition = Partition::looking(id, generation, buffer, Instant::now());
+            partition.assigned = assigned;
+            partition.phase = Phase::Stopped(reason);
+            if assigned {
+                self.source.pause(&[id]);
+            }
+        }
+        self.report.stop(id, reason, message);
+    }
+
+    pub(super) fn buffer(&self, partition: i32) -> Buffer {
+        let rotation = self.context.pipeline.sink.rotation;
+        let limits = Limits {
+            max_records: rotation.max_records,
+            max_bytes: rotation.max_bytes,
+            max_hive_partitions: crate::batch::MAX_HIVE_PARTITIONS,
+        };
+        Buffer::new(Arc::clone(&self.context.rules), partition, limits)
+    }
+
+    fn forget_work(&mut self, id: i32) {
+        if let Some(task) = self.tasks.remove(&id) {
+            task.abort();
+        }
+    }
+
+    pub(super) fn spawn(&mut self, id: i32, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.insert(id, self.runtime.spawn(work));
+    }
+}

@@ -1,0 +1,309 @@
+//! What the sink says of itself: status, metrics and progress. It decides nothing but what is shown.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use stockpipeline::layout::Epoch;
+use stockpipeline::plan::{Plan, ZoneName};
+
+use super::Context;
+use super::budget::Budget;
+use super::partition::{Flight, Partition, Phase};
+use crate::batch::Counts;
+use crate::clock::{boottime_millis, wall_millis};
+use crate::error::Class;
+use crate::metrics::MemoryClass;
+use crate::source::Observation;
+use crate::status::{Dependency, Failure, PartitionState, PartitionStatus, Reason, SinkStatus, State, Status, TopicReport};
+use crate::store::Trouble;
+
+/// How often the status is replaced.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// How long memory may be used up before the status says so.
+const HALTED_LIMIT: Duration = Duration::from_secs(20);
+/// Window of the dead-letter rate.
+const RATE_WINDOW: Duration = Duration::from_secs(60);
+
+/// Collects what is shown.
+pub(super) struct Reporter {
+    published_at: Option<Instant>,
+    epoch: String,
+    kafka: Dependency,
+    s3: Dependency,
+    topic: Option<TopicReport>,
+    last_error: Option<Failure>,
+    data_loss: Option<Failure>,
+    held: Option<Failure>,
+    halted_since: Option<Instant>,
+    stopped: BTreeMap<i32, Failure>,
+    /// Dead letters of the last minute: when and how many.
+    letters: VecDeque<(Instant, u64)>,
+    fetched_bytes: usize,
+    committed_records: u64,
+    dead_letters: u64,
+    last_commit_millis: Option<i64>,
+    durable: BTreeMap<i32, i64>,
+    progress: Option<std::sync::Arc<crate::progress::Progress>>,
+}
+
+impl Reporter {
+    pub(super) fn new(context: &Context, epoch: &Epoch) -> Self {
+        let status = context.status.read();
+        Self {
+            published_at: None,
+            epoch: epoch.as_str().to_owned(),
+            kafka: status.kafka,
+            s3: status.s3.unwrap_or_default(),
+            topic: status.topic.clone(),
+            last_error: status.last_error.clone(),
+            data_loss: None,
+            held: None,
+            halted_since: None,
+            stopped: BTreeMap::new(),
+            letters: VecDeque::new(),
+            fetched_bytes: 0,
+            committed_records: 0,
+            dead_letters: 0,
+            last_commit_millis: None,
+            durable: BTreeMap::new(),
+            progress: context.progress.clone(),
+        }
+    }
+
+    pub(super) fn fetched_bytes(&self) -> usize {
+        self.fetched_bytes
+    }
+
+    pub(super) fn committed_records(&self) -> u64 {
+        self.committed_records
+    }
+
+    /// Returns the first partition that is stopped, and why.
+    pub(super) fn stopped(&self) -> Option<(i32, Failure)> {
+        self.stopped.iter().next().map(|(&partition, failure)| (partition, failure.clone()))
+    }
+
+    /// Notes the first offset of a partition that is not durable.
+    pub(super) fn durable(&mut self, partition: i32, offset: i64) {
+        self.durable.insert(partition, offset);
+        let shared = self.progress.as_ref().zip(usize::try_from(partition).ok());
+        if let Some(partition) = shared.and_then(|(progress, index)| progress.partitions.get(index)) {
+            partition.durable.store(offset, Ordering::Release);
+        }
+    }
+
+    pub(super) fn forget(&mut self, context: &Context, partition: i32) {
+        self.durable.remove(&partition);
+        self.stopped.remove(&partition);
+        context.metrics.forget_partition(partition);
+    }
+
+    pub(super) fn stop(&mut self, partition: i32, reason: Reason, message: String) {
+        let class = if reason == Reason::PlanMismatch { Class::Bug } else { Class::External };
+        self.stopped.insert(partition, Failure { class, reason, message, at_millis: wall_millis() });
+        self.published_at = None;
+    }
+
+    /// Notes offsets that the broker dropped before they were stored.
+    pub(super) fn data_loss(&mut self, partition: i32, from: i64, to: i64) {
+        let message = format!(
+            "partition {partition}: the broker no longer has offsets {from} to {}; {} offsets are missing. \
+             Raise the topic's retention, or add sinks; the annotation stockpipeline.dev/reconcile-requested-at acknowledges it",
+            to - 1,
+            to - from
+        );
+        tracing::error!(partition, from, to, "offsets are gone before they were stored");
+        self.data_loss = Some(Failure { class: Class::External, reason: Reason::DataLoss, message, at_millis: wall_millis() });
+        self.published_at = None;
+    }
+
+    pub(super) fn topic(&mut self, report: TopicReport) {
+        self.topic = Some(report);
+    }
+
+    pub(super) fn kafka_failed(&mut self, context: &Context, message: &str, authentication: bool) {
+        let now = wall_millis();
+        let (class, reason) = if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
+        self.kafka.failed(now);
+        self.last_error = Some(Failure { class, reason, message: context.clients.scrub(message), at_millis: now });
+    }
+
+    pub(super) fn observed(&mut self, context: &Context, seen: &Observation) {
+        self.fetched_bytes = usize::try_from(seen.fetched_bytes).unwrap_or(usize::MAX);
+        context.metrics.set_fetch_queue_messages(u64::try_from(seen.fetched_messages).unwrap_or(0));
+        let throttle = Duration::from_millis(u64::try_from(seen.throttle_millis).unwrap_or(0));
+        context.metrics.set_throttle_seconds(throttle.as_secs_f64());
+    }
+
+    pub(super) fn sealed(context: &Context, counts: &Counts) {
+        context.metrics.dead_letters(&counts.dead_letters);
+        context.metrics.late_records(counts.late_rows);
+        context.metrics.unknown_fields(counts.unknown_fields);
+    }
+
+    /// Notes new dead letters; true when their rate is above the pipeline's limit.
+    pub(super) fn dead_letters(&mut self, context: &Context, new: u64, now: Instant) -> bool {
+        if new > 0 {
+            self.dead_letters += new;
+            self.letters.push_back((now, new));
+        }
+        while self.letters.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
+            self.letters.pop_front();
+        }
+        let limit = context.pipeline.sink.halt_above_per_minute;
+        let rate: u64 = self.letters.iter().map(|(_, letters)| letters).sum();
+        if limit == 0 || rate <= limit || self.held.is_some() {
+            return self.held.is_some();
+        }
+        let message = format!(
+            "{rate} dead letters within a minute, above spec.sink.onBadRecord.haltAbovePerMinute of {limit}: nothing more is taken. \
+             Look at the dead-letter zone; raise the limit or bump spec.lifecycle.restartNonce to go on"
+        );
+        tracing::error!(rate, limit, "too many dead letters: nothing more is taken");
+        self.held = Some(Failure { class: Class::User, reason: Reason::DeadLetterRateExceeded, message, at_millis: wall_millis() });
+        self.published_at = None;
+        true
+    }
+
+    pub(super) fn completed(&mut self, context: &Context, plan: &Plan, flight: &Flight) {
+        let records = |zone| flight.objects.iter().filter(|object| object.0 == zone).map(|object| object.1).sum::<u64>();
+        // A benchmark of the raw path alone has no rows.
+        self.committed_records += (records(ZoneName::Processed) + records(ZoneName::DeadLetters)).max(records(ZoneName::Raw));
+        self.last_commit_millis = Some(wall_millis());
+        let hive = flight.objects.iter().filter(|object| object.0 == ZoneName::Processed).count();
+        context.metrics.sealed(plan.reason, hive);
+        for &(zone, rows, bytes) in &flight.objects {
+            context.metrics.object_stored(zone, rows, bytes as u64);
+        }
+        context.metrics.committed(boottime_millis());
+    }
+
+    /// Publishes metrics and status, about once a second and at each transition.
+    pub(super) fn publish(&mut self, context: &Context, partitions: &BTreeMap<i32, Partition>, budget: &Budget, draining: bool) {
+        let now = Instant::now();
+        if self.published_at.is_some_and(|at| now.duration_since(at) < PUBLISH_EVERY) {
+            return;
+        }
+        self.published_at = Some(now);
+        let now_millis = wall_millis();
+        if context.contact.age() < context.session_timeout {
+            self.kafka.succeeded(now_millis);
+        }
+        gauges(context, partitions, now_millis, self.fetched_bytes);
+        let mut status = Status {
+            state: state(partitions, draining),
+            topic: self.topic.clone(),
+            kafka: self.kafka,
+            s3: Some(self.s3),
+            last_error: self.last_error.clone(),
+            fatal: self.stopped.values().next().cloned(),
+            paused: self.held.clone().or_else(|| self.memory_pressure(budget, now, now_millis)),
+            sink: Some(self.sink_status(partitions)),
+            ..(*context.status.read()).clone()
+        };
+        store_trouble(&mut status, context.store.trouble());
+        self.s3 = status.s3.unwrap_or_default();
+        self.last_error.clone_from(&status.last_error);
+        context.status.replace(status);
+    }
+
+    /// Says that memory is used up, once that has lasted: a sink that catches up meets its budget now and then.
+    fn memory_pressure(&mut self, budget: &Budget, now: Instant, now_millis: i64) -> Option<Failure> {
+        if !budget.is_halted() {
+            self.halted_since = None;
+            return None;
+        }
+        let since = *self.halted_since.get_or_insert(now);
+        (now.duration_since(since) >= HALTED_LIMIT).then(|| Failure {
+            class: Class::External,
+            reason: Reason::MemoryPressure,
+            message: "the memory budget is used up by what waits for s3; nothing more is taken until some of it is stored".to_owned(),
+            at_millis: now_millis,
+        })
+    }
+
+    fn sink_status(&self, partitions: &BTreeMap<i32, Partition>) -> SinkStatus {
+        SinkStatus {
+            epoch: Some(self.epoch.clone()),
+            partitions: partitions.values().map(partition_status).collect(),
+            last_commit_millis: self.last_commit_millis,
+            committed_records: self.committed_records,
+            dead_letters: self.dead_letters,
+            data_loss: self.data_loss.clone(),
+            catalog_missing: Vec::new(),
+        }
+    }
+}
+
+/// Shows in a status what the store is waiting for.
+pub(super) fn store_trouble(status: &mut Status, trouble: Option<Trouble>) {
+    let Some(s3) = &mut status.s3 else { return };
+    match trouble {
+        None => s3.succeeded(wall_millis()),
+        Some(trouble) => {
+            s3.failed(trouble.since_millis);
+            let reason = Reason::from_label(trouble.reason).unwrap_or(Reason::Unavailable);
+            let class = if matches!(reason, Reason::AccessDenied | Reason::NoSuchBucket | Reason::KeyUnusable) {
+                Class::User
+            } else {
+                Class::External
+            };
+            status.last_error = Some(Failure { class, reason, message: trouble.message, at_millis: wall_millis() });
+        }
+    }
+}
+
+fn gauges(context: &Context, partitions: &BTreeMap<i32, Partition>, now_millis: i64, fetched_bytes: usize) {
+    let metrics = &context.metrics;
+    let (mut buffered, mut sealed, mut uploading) = (0, 0, 0);
+    for partition in partitions.values() {
+        buffered += partition.buffer_bytes() + partition.pending_bytes;
+        match &partition.flight {
+            Some(flight) if flight.encoded => uploading += flight.bytes,
+            Some(flight) => sealed += flight.bytes,
+            None => {}
+        }
+        if let Some(lag) = partition.lag() {
+            metrics.set_lag_records(partition.id, u64::try_from(lag).unwrap_or(0));
+        }
+    }
+    for (class, bytes) in [
+        (MemoryClass::Fetched, fetched_bytes),
+        (MemoryClass::Buffered, buffered),
+        (MemoryClass::Sealed, sealed),
+        (MemoryClass::Uploading, uploading),
+    ] {
+        metrics.set_memory_bytes(class, bytes as u64);
+    }
+    let oldest = partitions.values().filter_map(Partition::oldest_millis).min();
+    let lag = oldest.map_or(Duration::ZERO, |oldest| Duration::from_millis(u64::try_from(now_millis - oldest).unwrap_or(0)));
+    metrics.set_lag_seconds(lag.as_secs_f64());
+    metrics.set_paused_partitions(partitions.values().filter(|partition| partition.paused).count());
+}
+
+fn state(partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
+    if draining {
+        return State::Draining;
+    }
+    if partitions.is_empty() { State::Idle } else { State::Running }
+}
+
+fn partition_status(partition: &Partition) -> PartitionStatus {
+    let state = match partition.phase {
+        Phase::Looking | Phase::Measuring => PartitionState::Resuming,
+        Phase::Stopped(_) => PartitionState::Stopped,
+        Phase::Active if partition.leaving.is_some() => PartitionState::Releasing,
+        Phase::Active if partition.replay.is_some() => PartitionState::Replaying,
+        Phase::Active if partition.flight.is_some() => PartitionState::Writing,
+        Phase::Active => PartitionState::Buffering,
+    };
+    PartitionStatus {
+        partition: partition.id,
+        durable: partition.durable,
+        end: partition.log_end,
+        lag: partition.lag(),
+        state,
+        paused: partition.paused,
+    }
+}

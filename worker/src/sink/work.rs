@@ -1,0 +1,45 @@
+//! What other threads and tasks report to the loop.
+
+use std::sync::Arc;
+
+use stockpipeline::plan::Plan;
+
+use super::lookup::{LookupError, Start, Watermarks};
+use super::pool::{Encoded, Filled};
+use crate::ledger::LedgerError;
+use crate::status::TopicReport;
+
+/// Which partition, in which of its lives, some work belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) partition: i32,
+    pub(super) generation: u64,
+}
+
+/// Work that is done.
+pub(super) enum Work {
+    /// The place of a partition in the ledger is known.
+    Looked(Ticket, Result<Start, LookupError>),
+    /// The watermarks of a partition are known.
+    Measured(Ticket, Watermarks),
+    /// Records are in a buffer.
+    Filled(Ticket, Filled),
+    /// A sealed range has its bytes.
+    Encoded(Ticket, Encoded),
+    /// A sealed range is stored, or not ours.
+    Delivered(Ticket, Result<Delivery, LedgerError>),
+    /// A done mark is stored.
+    Marked(Ticket),
+    /// The topics were looked after.
+    TopicsKept(TopicReport),
+}
+
+/// How a delivery ended.
+pub(super) enum Delivery {
+    /// All objects are stored.
+    Stored(Arc<Plan>),
+    /// Somebody else had decided the rotation; their plan has to be executed.
+    Adopted(Arc<Plan>),
+    /// The chain had gone on, and its plans were cleaned up, while this worker slept.
+    Overtaken(Arc<Plan>),
+}

@@ -1,0 +1,335 @@
+//! The stage of a sink's test: a broker, an S3 server with a faulty proxy before it, a pipeline, and sinks in this
+//! process or in children.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::{Value, json};
+use stockpipeline::Pipeline;
+use stockpipeline::check::UnknownFields;
+use stockpipeline::document::Document;
+use stockpipeline::layout::Epoch;
+use stockpipeline_worker::audit::{self, Report, Tail};
+use stockpipeline_worker::clock::boottime_millis;
+use stockpipeline_worker::contact::Contact;
+use stockpipeline_worker::embedded::{EmbeddedBroker, EmbeddedS3};
+use stockpipeline_worker::failpoint::Failpoints;
+use stockpipeline_worker::kafka::{Clients, Identity};
+use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
+use stockpipeline_worker::sink::{self, Context, Outcome, SinkError};
+use stockpipeline_worker::status::{Role, Status, StatusCell};
+use stockpipeline_worker::store::{Credentials, Settings, Store};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::stored::{Place, Stored};
+use crate::faults::FaultyProxy;
+
+/// Longest wait for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+/// Session time-out of the group: the shortest that the embedded broker grants.
+const SESSION: Duration = Duration::from_secs(6);
+/// Topic of all tests.
+pub(crate) const TOPIC: &str = "ticks";
+const BUCKET: &str = "lake";
+
+/// Everything a test runs on.
+pub(crate) struct Stage {
+    pub(crate) runtime: Runtime,
+    pub(crate) broker: EmbeddedBroker,
+    pub(crate) proxy: FaultyProxy,
+    _server: EmbeddedS3,
+    folder: TempDir,
+    producer: BaseProducer,
+    pub(crate) epoch: Epoch,
+    partitions: i32,
+}
+
+impl Stage {
+    pub(crate) fn new(partitions: i32) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let broker = EmbeddedBroker::start().unwrap();
+        broker.create_topic(TOPIC, partitions).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = runtime.block_on(EmbeddedS3::start(&folder.path().join(BUCKET), BUCKET)).unwrap();
+        let proxy = runtime.block_on(FaultyProxy::start(&server.endpoint()));
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", broker.bootstrap_servers())
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "5")
+            .create()
+            .unwrap();
+        Self { runtime, broker, proxy, _server: server, folder, producer, epoch: Epoch::of("test"), partitions }
+    }
+
+    /// Returns the folder that the bucket's objects stand in.
+    pub(crate) fn bucket(&self) -> PathBuf {
+        self.folder.path().join(BUCKET)
+    }
+
+    /// Returns the pipeline's document: raw and processed by day, rotation every second, changed by `edit`.
+    pub(crate) fn document(&self, edit: impl FnOnce(&mut Value)) -> Document {
+        let mut spec = json!({
+            "aws": {
+                "region": "us-east-1",
+                "endpoints": { "s3": self.proxy.endpoint() },
+                "forcePathStyle": true,
+            },
+            "source": { "type": "ExternalTopic" },
+            "schema": {
+                "eventTimeColumn": "ts",
+                "columns": [
+                    { "name": "symbol", "type": "String", "nullable": false },
+                    { "name": "ts", "type": "Timestamp", "nullable": false },
+                    { "name": "price", "type": "Decimal", "precision": 18, "scale": 4 },
+                    { "name": "size", "type": "Bigint" },
+                ],
+            },
+            "kafka": {
+                "bootstrapServers": [self.broker.bootstrap_servers()],
+                "topic": { "name": TOPIC, "partitions": self.partitions },
+                "consumerGroup": "sinks",
+            },
+            "sink": {
+                "bucket": { "name": BUCKET },
+                "raw": { "prefix": "raw" },
+                "processed": { "prefix": "processed", "partitionBy": [{ "name": "dt", "transform": "day", "column": "ts" }] },
+                "onBadRecord": { "prefix": "dlq", "haltAbovePerMinute": 0 },
+                "rotation": { "maxInterval": "1s" },
+                "worker": { "replicas": 1 },
+            },
+        });
+        edit(&mut spec);
+        Document::new("it", None, spec)
+    }
+
+    pub(crate) fn pipeline(&self, edit: impl FnOnce(&mut Value)) -> Pipeline {
+        let document = self.document(edit);
+        match Pipeline::check(&document, UnknownFields::Error) {
+            Ok((pipeline, _)) => pipeline,
+            Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// Writes the document where a child process reads it.
+    pub(crate) fn file(&self, name: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
+        let path = self.folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&path, self.document(edit).to_yaml()).unwrap();
+        path
+    }
+
+    /// Produces so many ticks to a partition, numbered from `from`, and waits until they are there.
+    pub(crate) fn produce(&self, partition: i32, from: i64, count: i64) {
+        for number in from..from + count {
+            self.send(partition, tick(number).to_string().as_bytes());
+        }
+        self.producer.flush(DEADLINE).unwrap();
+    }
+
+    /// Produces one payload and waits until it is there.
+    pub(crate) fn produce_payload(&self, partition: i32, payload: &[u8]) {
+        self.send(partition, payload);
+        self.producer.flush(DEADLINE).unwrap();
+    }
+
+    fn send(&self, partition: i32, payload: &[u8]) {
+        loop {
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(b"k").payload(payload);
+            match self.producer.send(record) {
+                Ok(()) => return,
+                Err(_) => drop(self.producer.poll(Duration::from_millis(5))),
+            }
+        }
+    }
+
+    /// Returns a store that asks the server directly, without the proxy's faults.
+    pub(crate) fn store(&self) -> Store {
+        let settings = self.settings(self._server.endpoint());
+        self.runtime.block_on(Store::connect(settings, None, StoreMetrics::default()))
+    }
+
+    fn settings(&self, endpoint: String) -> Settings {
+        Settings {
+            bucket: BUCKET.to_owned(),
+            region: "us-east-1".to_owned(),
+            endpoint: Some(endpoint),
+            force_path_style: true,
+            kms_key_arn: None,
+            credentials: Credentials::Anonymous,
+            attempt_timeout: Duration::from_secs(5),
+            give_up_after: None,
+        }
+    }
+
+    /// Starts a sink on a thread of this process.
+    pub(crate) fn sink(&self, worker: &str, pipeline: Pipeline) -> RunningSink {
+        self.sink_with(worker, pipeline, |_| {})
+    }
+
+    /// Starts a sink on a thread of this process, its context changed by `edit`.
+    pub(crate) fn sink_with(&self, worker: &str, pipeline: Pipeline, edit: impl FnOnce(&mut Context)) -> RunningSink {
+        let contact = Arc::new(Contact::new(SESSION));
+        let gate: Arc<dyn stockpipeline_worker::store::Gate> = contact.clone();
+        let store = self.runtime.block_on(Store::connect(self.settings(self.proxy.endpoint()), Some(gate), StoreMetrics::default()));
+        let status = StatusCell::new(Status::starting(Role::Sink, worker, 0), boottime_millis());
+        let shutdown = CancellationToken::new();
+        let identity = Identity { client_id: worker.to_owned(), ..Identity::default() };
+        let mut context = Context {
+            rules: Arc::new(pipeline.sink.rules(&pipeline.kafka.topic.name, &pipeline.schema)),
+            clients: Clients::new(&pipeline.kafka, Path::new("/nonexistent"), identity).unwrap(),
+            pipeline: Arc::new(pipeline),
+            store,
+            contact,
+            session_timeout: SESSION,
+            epoch: Some(self.epoch.clone()),
+            memory_bytes: 256 << 20,
+            encoders: 2,
+            worker: worker.to_owned(),
+            progress: None,
+            metrics: SinkMetrics::default(),
+            status: status.clone(),
+            shutdown: shutdown.clone(),
+            failpoints: Failpoints::default(),
+        };
+        edit(&mut context);
+        let handle = self.runtime.handle().clone();
+        let thread = std::thread::spawn(move || sink::run(context, &handle));
+        RunningSink { thread, status, shutdown }
+    }
+
+    /// Starts a sink as a process of its own, that dies, or freezes, where `failpoint` says.
+    pub(crate) fn child(&self, worker: &str, file: &Path, failpoint: &str) -> ChildSink {
+        let child = Command::new(env!("CARGO_BIN_EXE_stockpipeline-worker"))
+            .arg("sink")
+            .arg("--config")
+            .arg(file)
+            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", "0", "--session-timeout", "6s"])
+            .env("STOCKPIPELINE_FAILPOINT", failpoint)
+            .env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        ChildSink { child }
+    }
+
+    pub(crate) fn stored(&self) -> Stored {
+        Stored::read(&self.bucket())
+    }
+
+    /// Waits until so many rows and dead letters are stored.
+    pub(crate) fn wait_for_rows(&self, rows: usize) {
+        let mut seen = 0;
+        until(&format!("{rows} rows are stored"), || {
+            seen = self.stored_rows();
+            seen >= rows
+        });
+    }
+
+    /// Counts the rows that the plans of the ledger list for processed and dead letters, once their objects are there.
+    fn stored_rows(&self) -> usize {
+        self.stored().delivered()
+    }
+
+    /// Asserts that everything that was produced is stored exactly once, by the files and by the audit.
+    pub(crate) fn assert_exactly_once(&self, produced: &[(i32, i64)]) {
+        let expected: Vec<Place> = produced.iter().flat_map(|&(partition, count)| (0..count).map(move |offset| (partition, offset))).collect();
+        self.stored().assert_exactly(&expected);
+        let report = self.audit(&self.pipeline(|_| {}));
+        assert!(report.is_clean(), "{report:#?}");
+    }
+
+    pub(crate) fn audit(&self, pipeline: &Pipeline) -> Report {
+        self.runtime.block_on(audit::run(&self.store(), pipeline, Tail::MustBeComplete)).unwrap()
+    }
+}
+
+/// A sink on a thread of this process.
+pub(crate) struct RunningSink {
+    thread: std::thread::JoinHandle<Result<Outcome, SinkError>>,
+    pub(crate) status: StatusCell,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl RunningSink {
+    /// Asks it to stop and returns how it ended.
+    pub(crate) fn stop(self) -> Result<Outcome, SinkError> {
+        self.shutdown.cancel();
+        self.thread.join().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(self) -> Result<Outcome, SinkError> {
+        until("the sink ends", || self.thread.is_finished());
+        self.thread.join().unwrap()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+/// A sink in a process of its own; killed when dropped.
+pub(crate) struct ChildSink {
+    pub(crate) child: Child,
+}
+
+impl ChildSink {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits until it has ended, by whatever cause.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the child did not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until a signal has stopped it.
+    pub(crate) fn wait_until_frozen(&self) {
+        until("the child is frozen", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        });
+    }
+}
+
+impl Drop for ChildSink {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Returns the `number`th tick.
+pub(crate) fn tick(number: i64) -> Value {
+    json!({
+        "symbol": format!("SYM{}", number % 7),
+        "ts": format!("2026-01-{:02}T10:00:{:02}.{:06}Z", 1 + number % 3, number % 60, number % 1_000_000),
+        "price": format!("{}.{:04}", 100 + number % 50, number % 10_000),
+        "size": number,
+    })
+}
+
+/// Waits until a condition holds.
+pub(crate) fn until(claim: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain until {claim}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
