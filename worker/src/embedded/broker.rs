@@ -1,7 +1,7 @@
 //! A Kafka broker in process: librdkafka's mock cluster, which speaks the real protocol over loopback.
 //!
 //! What it isn't: each partition keeps 5 MiB or 100,000 messages and drops older ones without a word, so whoever produces
-//! must be held back by the reader's lag; its transactions are a stub; DescribeTopics is not answered, so there is no topic id.
+//! must be held back by the reader's lag; its transactions are a stub; `DescribeTopics` is not answered, so there is no topic id.
 
 use rdkafka::error::KafkaError;
 use rdkafka::mocking::MockCluster;
