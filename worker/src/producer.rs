@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::error::Class;
+use crate::failpoint::Failpoints;
 use crate::feed::{Feed, FeedError};
 use crate::kafka::{Clients, KafkaError, is_about_permission};
 use crate::metrics::ProducerMetrics;
@@ -104,6 +105,8 @@ pub struct Context {
     pub metrics: ProducerMetrics,
     /// Told when to stop.
     pub shutdown: CancellationToken,
+    /// Crash points of tests.
+    pub failpoints: Failpoints,
 }
 
 /// Why a producer ended.

@@ -15,6 +15,7 @@ use super::report::{Report, Standing};
 use super::sender::{Origin, Outgoing, Sender, Sent, Topics};
 use super::setup::Ground;
 use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, transaction};
+use crate::failpoint::Point;
 use crate::feed::{Malformed, Schedule};
 use crate::kafka::{KafkaError, Remedy, TransactionError, is_about_permission};
 use crate::metrics::TransactionOutcome;
@@ -482,6 +483,7 @@ impl<'a> Session<'a> {
             && !batch.has_begun
         {
             if self.context.delivery == Delivery::Transactional {
+                self.context.failpoints.hit(Point::RecordsTaken);
                 transaction::begin(&self.sender)?;
             }
             batch.has_begun = true;
@@ -532,11 +534,14 @@ impl<'a> Session<'a> {
         }
         self.begin()?;
         self.send_progress(rows)?;
+        self.context.failpoints.hit(Point::TransactionOpen);
         let offsets = self.group.offsets(rows).map_err(|error| renew("note rows", &error))?;
         let Some(metadata) = self.group.metadata() else { return Err(Failure::Abort(lost())) };
-        let committed = transaction::commit(&self.sender, &offsets, metadata);
+        let committed = transaction::commit(&self.sender, &offsets, metadata, &self.context.failpoints);
         self.check_deliveries()?;
-        committed.map_err(Failure::from)
+        committed?;
+        self.context.failpoints.hit(Point::TransactionCommitted);
+        Ok(())
     }
 
     /// Without transactions: everything is delivered, then the progress records, then the group's offsets.
