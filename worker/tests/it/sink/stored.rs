@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, Int32Array, Int64Array, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A record's place in Kafka.
 pub(crate) type Place = (i32, i64);
@@ -100,6 +101,12 @@ impl Stored {
         let raw: Vec<Place> = self.raw.keys().copied().collect();
         assert!(raw == expected, "the raw zone holds {} of {} places", raw.len(), expected.len());
     }
+}
+
+/// Reads a line; a number that no float holds is null, since the line is JSON all the same.
+fn object(line: &[u8]) -> serde_json::Result<Value> {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(line)?;
+    Ok(fields.into_iter().map(|(name, text)| (name, serde_json::from_str(text.get()).unwrap_or(Value::Null))).collect())
 }
 
 /// Returns the files under a folder, without hidden ones, in order.
