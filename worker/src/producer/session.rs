@@ -40,15 +40,12 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Longest a flush may take before its batch counts as failed.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often mounted secrets are compared.
-const SECRETS_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a session ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     Completed,
     Stopped,
-    SecretsChanged,
     /// Only a new producer and a new membership go on.
     Renew(TransactionError),
 }
@@ -124,7 +121,6 @@ pub(super) struct Session<'a> {
     /// Since when the group has moved on without us; nothing is sent before it assigns anew.
     stale_since: Option<Instant>,
     retry_at: Option<Instant>,
-    secrets_at: Instant,
     outstanding: Vec<Outstanding>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -166,7 +162,6 @@ impl<'a> Session<'a> {
             started: Instant::now(),
             stale_since: None,
             retry_at: None,
-            secrets_at: Instant::now() + SECRETS_EVERY,
             outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
             key: Vec::new(),
             value: Vec::new(),
@@ -180,14 +175,6 @@ impl<'a> Session<'a> {
             if self.context.shutdown.is_cancelled() {
                 self.drain(report);
                 return Ok(Ended::Stopped);
-            }
-            if Instant::now() >= self.secrets_at {
-                self.secrets_at = Instant::now() + SECRETS_EVERY;
-                if self.context.clients.secrets_changed() {
-                    info!("a mounted secret has changed; the producer drains");
-                    self.drain(report);
-                    return Ok(Ended::SecretsChanged);
-                }
             }
             match self.turn(report) {
                 Ok(None) => {}
@@ -691,6 +678,6 @@ fn renew(act: &'static str, error: &KafkaError) -> Failure {
 fn renewal(ended: Ended) -> Failure {
     match ended {
         Ended::Renew(error) => Failure::Renew(error),
-        Ended::Completed | Ended::Stopped | Ended::SecretsChanged => Failure::Renew(lost()),
+        Ended::Completed | Ended::Stopped => Failure::Renew(lost()),
     }
 }
