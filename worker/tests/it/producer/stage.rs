@@ -273,7 +273,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn number(&self) -> u64 {
         let value: serde_json::Value = serde_json::from_slice(&self.value).unwrap();
-        value["Number"].as_str().unwrap().parse().unwrap()
+        value["Number"].to_string().trim_matches('"').parse().unwrap()
     }
 }
 
