@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::error::Class;
+use crate::failpoint::Failpoints;
 use crate::feed::{Feed, FeedError};
 use crate::kafka::{Clients, KafkaError, is_about_permission};
 use crate::metrics::ProducerMetrics;
@@ -104,6 +105,8 @@ pub struct Context {
     pub metrics: ProducerMetrics,
     /// Told when to stop.
     pub shutdown: CancellationToken,
+    /// Crash points of tests.
+    pub failpoints: Failpoints,
 }
 
 /// Why a producer ended.
@@ -113,8 +116,6 @@ pub enum Outcome {
     Completed,
     /// It was told to stop; everything that was sent is committed or aborted.
     Stopped,
-    /// A mounted secret has changed: the process is to be started again.
-    SecretsChanged,
 }
 
 /// What no waiting heals.
@@ -205,7 +206,6 @@ fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, Produc
         match ended {
             Ended::Completed => return Ok(Outcome::Completed),
             Ended::Stopped => return Ok(Outcome::Stopped),
-            Ended::SecretsChanged => return Ok(Outcome::SecretsChanged),
             Ended::Renew(failure) => {
                 warn!(error = %failure, "the producer is made anew and joins again");
                 report.failed(context, is_about_permission(failure.code), &failure.to_string());

@@ -121,6 +121,7 @@ pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundin
         status,
         metrics,
         shutdown: surroundings.shutdown,
+        failpoints: surroundings.failpoints,
     };
     let outcome = on_thread("producer", move || producer::run(context)).await.map_err(CommandError::Producer)?;
     endpoints.close().await;

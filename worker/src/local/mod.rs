@@ -325,6 +325,7 @@ impl Journey<'_> {
             status: StatusCell::new(Status::starting(Role::Producer, WORKER, wall_millis()), boottime_millis()),
             metrics: ProducerMetrics::default(),
             shutdown: shutdown.clone(),
+            failpoints: self.local.failpoints.clone(),
         };
         on_thread("producer", move || producer::run(context))
     }

@@ -150,7 +150,7 @@ impl Report {
     pub(super) fn ended(&mut self, context: &Context, result: &Result<Outcome, ProducerError>) {
         match result {
             Ok(Outcome::Completed) => self.status.state = State::Completed,
-            Ok(Outcome::Stopped | Outcome::SecretsChanged) => self.status.state = State::Draining,
+            Ok(Outcome::Stopped) => self.status.state = State::Draining,
             Err(error) => self.status.fatal = Some(self.note(reason_of(error), &full_text(error))),
         }
         self.replace(context);

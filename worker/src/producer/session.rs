@@ -15,6 +15,7 @@ use super::report::{Report, Standing};
 use super::sender::{Origin, Outgoing, Sender, Sent, Topics};
 use super::setup::Ground;
 use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, transaction};
+use crate::failpoint::Point;
 use crate::feed::{Malformed, Schedule};
 use crate::kafka::{KafkaError, Remedy, TransactionError, is_about_permission};
 use crate::metrics::TransactionOutcome;
@@ -39,15 +40,12 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Longest a flush may take before its batch counts as failed.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often mounted secrets are compared.
-const SECRETS_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a session ended.
 #[derive(Debug)]
 pub(super) enum Ended {
     Completed,
     Stopped,
-    SecretsChanged,
     /// Only a new producer and a new membership go on.
     Renew(TransactionError),
 }
@@ -123,7 +121,6 @@ pub(super) struct Session<'a> {
     /// Since when the group has moved on without us; nothing is sent before it assigns anew.
     stale_since: Option<Instant>,
     retry_at: Option<Instant>,
-    secrets_at: Instant,
     outstanding: Vec<Outstanding>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -165,7 +162,6 @@ impl<'a> Session<'a> {
             started: Instant::now(),
             stale_since: None,
             retry_at: None,
-            secrets_at: Instant::now() + SECRETS_EVERY,
             outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
             key: Vec::new(),
             value: Vec::new(),
@@ -179,14 +175,6 @@ impl<'a> Session<'a> {
             if self.context.shutdown.is_cancelled() {
                 self.drain(report);
                 return Ok(Ended::Stopped);
-            }
-            if Instant::now() >= self.secrets_at {
-                self.secrets_at = Instant::now() + SECRETS_EVERY;
-                if self.context.clients.secrets_changed() {
-                    info!("a mounted secret has changed; the producer drains");
-                    self.drain(report);
-                    return Ok(Ended::SecretsChanged);
-                }
             }
             match self.turn(report) {
                 Ok(None) => {}
@@ -482,6 +470,7 @@ impl<'a> Session<'a> {
             && !batch.has_begun
         {
             if self.context.delivery == Delivery::Transactional {
+                self.context.failpoints.hit(Point::RecordsTaken);
                 transaction::begin(&self.sender)?;
             }
             batch.has_begun = true;
@@ -532,11 +521,14 @@ impl<'a> Session<'a> {
         }
         self.begin()?;
         self.send_progress(rows)?;
+        self.context.failpoints.hit(Point::TransactionOpen);
         let offsets = self.group.offsets(rows).map_err(|error| renew("note rows", &error))?;
         let Some(metadata) = self.group.metadata() else { return Err(Failure::Abort(lost())) };
-        let committed = transaction::commit(&self.sender, &offsets, metadata);
+        let committed = transaction::commit(&self.sender, &offsets, metadata, &self.context.failpoints);
         self.check_deliveries()?;
-        committed.map_err(Failure::from)
+        committed?;
+        self.context.failpoints.hit(Point::TransactionCommitted);
+        Ok(())
     }
 
     /// Without transactions: everything is delivered, then the progress records, then the group's offsets.
@@ -686,6 +678,6 @@ fn renew(act: &'static str, error: &KafkaError) -> Failure {
 fn renewal(ended: Ended) -> Failure {
     match ended {
         Ended::Renew(error) => Failure::Renew(error),
-        Ended::Completed | Ended::Stopped | Ended::SecretsChanged => Failure::Renew(lost()),
+        Ended::Completed | Ended::Stopped => Failure::Renew(lost()),
     }
 }

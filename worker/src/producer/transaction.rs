@@ -7,6 +7,7 @@ use rdkafka::producer::Producer;
 use tracing::debug;
 
 use super::sender::Sender;
+use crate::failpoint::{Failpoints, Point};
 use crate::kafka::{GroupMetadata, Remedy, TransactionError, send_offsets};
 
 /// Longest single call into librdkafka.
@@ -30,7 +31,12 @@ pub(super) fn begin(sender: &Sender) -> Result<(), TransactionError> {
 /// Commits the open transaction together with the group's rows.
 ///
 /// After an error other than [`Remedy::Renew`] the transaction is still open and must be aborted. Retries are done.
-pub(super) fn commit(sender: &Sender, offsets: &TopicPartitionList, metadata: &GroupMetadata) -> Result<(), TransactionError> {
+pub(super) fn commit(
+    sender: &Sender,
+    offsets: &TopicPartitionList,
+    metadata: &GroupMetadata,
+    failpoints: &Failpoints,
+) -> Result<(), TransactionError> {
     let deadline = Instant::now() + PATIENCE;
     // The offsets go to the coordinator while the records are still on their way.
     patiently(deadline, || send_offsets(sender.producer().client(), offsets, metadata, CALL_TIMEOUT))?;
@@ -43,6 +49,7 @@ pub(super) fn commit(sender: &Sender, offsets: &TopicPartitionList, metadata: &G
         let message = format!("a record of partition {} was not taken", failure.partition);
         return Err(TransactionError { act: "deliver records", code: failure.code, message, remedy: Remedy::Abort });
     }
+    failpoints.hit(Point::TransactionCommitting);
     let producer = sender.producer();
     patiently(deadline, || {
         let committed = served(sender, || producer.commit_transaction(CALL_TIMEOUT));

@@ -21,7 +21,11 @@ fn path(text: &str) -> Location {
 }
 
 fn id(source: &Source, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
-    let epoch = Epoch::of("topic");
+    id_in(source, "topic", change)
+}
+
+fn id_in(source: &Source, topic: &str, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
+    let epoch = Epoch::of(topic);
     let mut replay = Replay { epoch: &epoch, source, fingerprint: "f", key_field: "Index", slots: 16 };
     change(&mut replay);
     ReplayId::of(&replay)
@@ -30,7 +34,6 @@ fn id(source: &Source, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
 #[test]
 fn whatever_changes_rows_or_their_slots_is_another_replay() {
     let base = csv(path("a.csv"));
-    let other = Epoch::of("topic made again");
     let source = Source::CsvReplay(base.clone());
     let same = id(&source, |_| ());
     let ids = [
@@ -43,7 +46,7 @@ fn whatever_changes_rows_or_their_slots_is_another_replay() {
         id(&source, |replay| replay.fingerprint = "g"),
         id(&source, |replay| replay.key_field = "Symbol"),
         id(&source, |replay| replay.slots = 8),
-        id(&source, |replay| replay.epoch = &other),
+        id_in(&source, "topic made again", |_| ()),
     ];
     let mut all: Vec<&ReplayId> = ids.iter().chain([&same]).collect();
     all.sort();

@@ -7,6 +7,7 @@ mod broker;
 mod faults;
 mod feed;
 mod http;
+mod producer;
 mod sink;
 mod store;
 mod topics;
