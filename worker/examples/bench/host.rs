@@ -44,6 +44,8 @@ pub(crate) struct Hosted {
     pub(crate) s3_endpoint: String,
     /// What was filled in.
     pub(crate) load: Load,
+    /// End of each partition.
+    pub(crate) ends: Vec<i64>,
     /// Mean size of a message.
     pub(crate) message_bytes: usize,
     /// Number of the run, for names of its own.
@@ -90,17 +92,23 @@ pub(crate) fn run(load: &Load) -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start()?;
     broker.create_topic(TOPIC, load.partitions)?;
     let ticks = tick::ticks();
-    fill(&broker.bootstrap_servers(), load, &ticks)?;
+    let ends = fill(&broker.bootstrap_servers(), load, &ticks)?;
     let message_bytes = ticks.iter().map(|tick| tick.json.len()).sum::<usize>() / ticks.len();
-    let hosted =
-        Hosted { bootstrap_servers: broker.bootstrap_servers(), s3_endpoint: s3.endpoint(), load: load.clone(), message_bytes, run: 0 };
+    let hosted = Hosted {
+        bootstrap_servers: broker.bootstrap_servers(),
+        s3_endpoint: s3.endpoint(),
+        load: load.clone(),
+        ends,
+        message_bytes,
+        run: 0,
+    };
     print_line(&serde_json::to_string(&hosted)?);
     std::io::stdin().read_to_end(&mut Vec::new())?;
     Ok(())
 }
 
-/// Fills every partition, block by block, and makes sure that the broker has dropped nothing.
-fn fill(bootstrap_servers: &str, load: &Load, ticks: &[Tick]) -> anyhow::Result<()> {
+/// Fills every partition, block by block, makes sure that the broker has dropped nothing, and returns where each ends.
+fn fill(bootstrap_servers: &str, load: &Load, ticks: &[Tick]) -> anyhow::Result<Vec<i64>> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap_servers)
         .set("compression.type", "lz4")
@@ -122,12 +130,13 @@ fn fill(bootstrap_servers: &str, load: &Load, ticks: &[Tick]) -> anyhow::Result<
         }
     }
     producer.flush(FLUSH)?;
-    let mut stored = 0;
+    let mut ends = Vec::new();
     for partition in 0..load.partitions {
         let (low, high) = producer.client().fetch_watermarks(TOPIC, partition, FLUSH)?;
         ensure!(low == 0, "the embedded broker has dropped messages of partition {partition}: use more partitions, or fewer messages");
-        stored += u64::try_from(high)?;
+        ends.push(high);
     }
-    ensure!(stored == load.messages, "the embedded broker holds {stored} messages of {}", load.messages);
-    Ok(())
+    let stored: i64 = ends.iter().sum();
+    ensure!(u64::try_from(stored)? == load.messages, "the embedded broker holds {stored} messages of {}", load.messages);
+    Ok(ends)
 }

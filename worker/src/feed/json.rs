@@ -156,7 +156,8 @@ mod tests {
             assert!(is_number(number.as_bytes()), "{number}");
             assert!(serde_json::from_str::<f64>(number).is_ok(), "{number}");
         }
-        for text in ["", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", "1.e5", "NaN", "Infinity", "1 ", " 1", "1,5", "0x1", "1_0", "--1"] {
+        for text in ["", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", "1.e5", "NaN", "Infinity", "1 ", " 1", "1,5", "0x1", "1_0", "--1"]
+        {
             assert!(!is_number(text.as_bytes()), "{text}");
         }
     }

@@ -93,8 +93,7 @@ fn fields_are_resolved_as_rfc_4180_says() {
 fn an_open_quote_spoils_its_own_line_only() {
     let file = b"a,1\n\"b,2\nc,3\nd,4";
     let flawed = Some(Malformed::UnbalancedQuote);
-    let expected =
-        [(b"a,1".to_vec(), None, 1), (b"\"b,2".to_vec(), flawed, 2), (b"c,3".to_vec(), None, 3), (b"d,4".to_vec(), None, 4)];
+    let expected = [(b"a,1".to_vec(), None, 1), (b"\"b,2".to_vec(), flawed, 2), (b"c,3".to_vec(), None, 3), (b"d,4".to_vec(), None, 4)];
     assert_eq!(rows(file), expected);
 }
 

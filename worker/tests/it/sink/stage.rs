@@ -239,7 +239,8 @@ impl Stage {
 
     /// Asserts that everything that was produced is stored exactly once, by the files and by the audit.
     pub(crate) fn assert_exactly_once(&self, produced: &[(i32, i64)]) {
-        let expected: Vec<Place> = produced.iter().flat_map(|&(partition, count)| (0..count).map(move |offset| (partition, offset))).collect();
+        let expected: Vec<Place> =
+            produced.iter().flat_map(|&(partition, count)| (0..count).map(move |offset| (partition, offset))).collect();
         self.stored().assert_exactly(&expected);
         let report = self.audit(&self.pipeline(|_| {}));
         assert!(report.is_clean(), "{report:#?}");
