@@ -22,31 +22,32 @@ pub(crate) struct Date {
     pub(crate) day: u32,
 }
 
-/// Returns the days from 1970-01-01 to a day that exists.
+/// Days of 400 years, after which the calendar repeats.
+const ERA_DAYS: u32 = 146_097;
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH_DAYS: u32 = 719_468;
+
+/// Returns the days from 1970-01-01 to a day that exists, of the year 0 or later.
 pub(crate) const fn days_from_civil(year: i32, month: u32, day: u32) -> i32 {
-    // March is the first month, so that the leap day is the last day of the year.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_of_year = (month.cast_signed() + 9) % 12;
-    let day_of_year = (153 * month_of_year + 2) / 5 + day.cast_signed() - 1;
+    // March is the first month, so that the leap day is the last of the year; one era more keeps everything above 0.
+    let year = (year + 400).cast_unsigned() - if month <= 2 { 1 } else { 0 };
+    let year_of_era = year % 400;
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
+    (year / 400 * ERA_DAYS + day_of_era).cast_signed() - (EPOCH_DAYS + ERA_DAYS).cast_signed()
 }
 
-/// Returns the day that lies so many days after 1970-01-01.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a year of 2^31 days fits i32; month and day are 1 to 31")]
+/// Returns the day that lies so many days after 1970-01-01, from the year -399 to 9,999,999.
 pub(crate) const fn civil_from_days(days: i32) -> Date {
-    let days = days as i64 + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
+    let days = days.cast_unsigned().wrapping_add(EPOCH_DAYS + ERA_DAYS);
+    let day_of_era = days % ERA_DAYS;
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_of_year = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_of_year + 2) / 5 + 1;
     let month = if month_of_year < 10 { month_of_year + 3 } else { month_of_year - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    Date { year: year as i32, month: month as u32, day: day as u32 }
+    let year = days / ERA_DAYS * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
+    Date { year: year.cast_signed() - 400, month, day }
 }
 
 /// Returns the number of days of a month, 1 to 12.

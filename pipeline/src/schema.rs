@@ -134,13 +134,16 @@ pub enum EpochUnit {
 
 /// An IANA time zone that is known to exist; written as its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Zone(TimeZone);
+pub struct Zone {
+    rules: TimeZone,
+    utc: bool,
+}
 
 impl Zone {
     /// Returns UTC.
     #[must_use]
     pub fn utc() -> Self {
-        Self(TimeZone::UTC)
+        Self { rules: TimeZone::UTC, utc: true }
     }
 
     /// Returns the zone of an IANA name such as `America/New_York`, or None when there is none of that name.
@@ -151,25 +154,25 @@ impl Zone {
         }
         // The rules that were compiled in, so that rows do not depend on the machine's own time zone files.
         let rules = TimeZoneDatabase::bundled().get(name).ok()?;
-        if rules.is_unknown() { None } else { Some(Self(rules)) }
+        if rules.is_unknown() { None } else { Some(Self { rules, utc: false }) }
     }
 
     /// Returns whether the zone is UTC under that name.
     #[must_use]
     pub fn is_utc(&self) -> bool {
-        self.0 == TimeZone::UTC
+        self.utc
     }
 
     /// Returns the rules of the zone.
     #[must_use]
     pub fn rules(&self) -> &TimeZone {
-        &self.0
+        &self.rules
     }
 
     /// Returns the IANA name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.iana_name().unwrap_or("UTC")
+        self.rules.iana_name().unwrap_or("UTC")
     }
 
     /// Returns the local time of an instant; both in microseconds since 1970.
@@ -179,7 +182,7 @@ impl Zone {
         }
         let seconds = micros.div_euclid(MICROS_PER_SECOND).clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
         let instant = Timestamp::from_second(seconds).expect("a second within the range of Timestamp is one");
-        micros.saturating_add(offset_micros(self.0.to_offset(instant)))
+        micros.saturating_add(offset_micros(self.rules.to_offset(instant)))
     }
 
     /// Returns the instant of a local time; both in microseconds since 1970.
@@ -196,7 +199,7 @@ impl Zone {
         let year = i16::try_from(year).expect("the year was clamped to 1..=9999");
         let date = jiff::civil::date(year, part(month.into()), part(day.into()));
         let time = jiff::civil::time(part(second / 3_600), part(second / 60 % 60), part(second % 60), 0);
-        let offset = match self.0.to_ambiguous_timestamp(date.to_datetime(time)).offset() {
+        let offset = match self.rules.to_ambiguous_timestamp(date.to_datetime(time)).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
             AmbiguousOffset::Gap { before, .. } | AmbiguousOffset::Fold { before, .. } => before,
         };

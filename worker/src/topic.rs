@@ -13,7 +13,7 @@ use crate::kafka::{Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, T
 use crate::status::{TopicDifference, TopicReport, TopicState};
 
 /// How long one question to the brokers may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a deleted topic may still be seen.
 const DELETION_PAUSE: Duration = Duration::from_millis(200);

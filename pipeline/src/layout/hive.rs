@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 
 use super::escape::escaped_bytes;
 use super::{NULL_PARTITION, hex};
-use crate::civil::{Date, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
+use crate::civil::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of};
 use crate::murmur2;
 use crate::rules::{PartitionField, Transform};
 use crate::schema::{Column, Zone};
-use crate::value::{Value, push_integer};
+use crate::value::{DATE_BYTES, Value, day_text, push_integer};
 
 /// Bytes of the longest Hive value in a path, escapes included.
 pub const HIVE_VALUE_BYTES: usize = 200;
@@ -27,30 +27,16 @@ const CUT_MARK_BYTES: usize = 1 + 16;
 pub fn hive_value(field: &PartitionField, column: &Column, value: &Value<'_>, out: &mut String) {
     let start = out.len();
     match &field.transform {
-        Transform::Year { time_zone } => {
-            if let Some(Date { year, .. }) = day(value, time_zone) {
-                push_padded(i64::from(year), 4, out);
-            }
-        }
-        Transform::Month { time_zone } => {
-            if let Some(Date { year, month, .. }) = day(value, time_zone) {
-                push_padded(i64::from(year), 4, out);
-                out.push('-');
-                push_padded(i64::from(month), 2, out);
-            }
-        }
-        Transform::Day { time_zone } => {
-            if let Some(Date { year, month, day }) = day(value, time_zone) {
-                push_padded(i64::from(year), 4, out);
-                out.push('-');
-                push_padded(i64::from(month), 2, out);
-                out.push('-');
-                push_padded(i64::from(day), 2, out);
-            }
-        }
+        Transform::Year { time_zone } => push_day(value, time_zone, "YYYY".len(), out),
+        Transform::Month { time_zone } => push_day(value, time_zone, "YYYY-MM".len(), out),
+        Transform::Day { time_zone } => push_day(value, time_zone, "YYYY-MM-DD".len(), out),
         Transform::Hour { time_zone } => {
             if let Some(local) = local_micros(value, time_zone) {
-                push_padded(local.rem_euclid(MICROS_PER_DAY) / (3_600 * MICROS_PER_SECOND), 2, out);
+                let hour = local.rem_euclid(MICROS_PER_DAY) / (3_600 * MICROS_PER_SECOND);
+                if hour < 10 {
+                    out.push('0');
+                }
+                push_integer(hour, out);
             }
         }
         Transform::Identity => {
@@ -92,8 +78,15 @@ fn local_micros(value: &Value<'_>, zone: &Zone) -> Option<i64> {
     }
 }
 
-fn day(value: &Value<'_>, zone: &Zone) -> Option<Date> {
-    local_micros(value, zone).map(|micros| civil_from_days(day_of(micros)))
+/// Appends the first `width` characters of the local day `YYYY-MM-DD`.
+fn push_day(value: &Value<'_>, zone: &Zone, width: usize, out: &mut String) {
+    let Some(local) = local_micros(value, zone) else { return };
+    // The zone may carry the first and the last day of the type table into the years 0 and 10000.
+    let day = civil_from_days(day_of(local));
+    if day.year > 9_999 {
+        out.push('1');
+    }
+    out.push_str(&day_text(day, &mut [0; DATE_BYTES])[..width]);
 }
 
 fn push_bucket(column: &Column, value: &Value<'_>, count: u32, out: &mut String) {
@@ -164,22 +157,4 @@ fn cut(start: usize, out: &mut String) {
     out.truncate(start + end);
     out.push('~');
     out.push_str(&mark);
-}
-
-fn push_padded(value: i64, width: usize, out: &mut String) {
-    let digits = if value >= 10_000 {
-        5
-    } else if value >= 1_000 {
-        4
-    } else if value >= 100 {
-        3
-    } else if value >= 10 {
-        2
-    } else {
-        1
-    };
-    for _ in digits..width {
-        out.push('0');
-    }
-    push_integer(value, out);
 }

@@ -14,8 +14,8 @@ use crate::civil::MICROS_PER_DAY;
 use crate::schema::{Column, ColumnType, Rounding, TimeReading};
 use number::Excess;
 
-pub(crate) use text::push_integer;
 pub use text::{DATE_BYTES, TIMESTAMP_BYTES, date_text, timestamp_text};
+pub(crate) use text::{day_text, push_integer};
 
 /// A field as it stands in the record.
 #[derive(Debug, Clone, PartialEq)]

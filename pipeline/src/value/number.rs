@@ -24,6 +24,16 @@ const POWERS: [u128; MAX_DIGITS as usize + 1] = {
     powers
 };
 
+const QUICK_POWERS: [u64; QUICK_DIGITS + 1] = {
+    let mut powers = [1; QUICK_DIGITS + 1];
+    let mut power = 1;
+    while power < powers.len() {
+        powers[power] = powers[power - 1] * 10;
+        power += 1;
+    }
+    powers
+};
+
 /// What happens to digits beyond the scale.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Excess {
@@ -50,13 +60,50 @@ pub(super) fn integer(text: &str) -> Result<i64, Problem> {
 pub(super) fn decimal(text: &str, scale: i32, digits: u32, excess: Excess) -> Result<i128, Problem> {
     let limit = POWERS[digits.min(MAX_DIGITS) as usize];
     if let Some((negative, value, fraction)) = quick(text.as_bytes())
-        && let Some(shift @ 0..QUICK_DIGITS) = usize::try_from(scale).ok().and_then(|scale| scale.checked_sub(fraction))
+        && let Some((kept, dropped)) = shifted(value, scale - fraction)
+        && kept < limit
     {
-        // Below 10^19 times at most 10^18: no overflow.
-        let value = u128::from(value) * POWERS[shift];
+        let up = dropped != Dropped::NOTHING && rounds_up(negative, kept % 2 == 1, dropped, excess)?;
+        let value = kept + u128::from(up);
         return if value < limit { Ok(signed(negative, value)) } else { Err(Problem::OutOfRange) };
     }
     Number::scan(text.as_bytes()).ok_or(Problem::Malformed)?.unscaled(i64::from(scale), digits, excess)
+}
+
+/// The digits beyond the scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Dropped {
+    /// The first one.
+    tenth: u64,
+    /// Whether anything but zeros follows it.
+    rest: bool,
+}
+
+impl Dropped {
+    const NOTHING: Self = Self { tenth: 0, rest: false };
+}
+
+/// Returns a magnitude times 10^`shift` and what is cut off, or None where that is too much for quick arithmetic.
+#[inline]
+fn shifted(value: u64, shift: i32) -> Option<(u128, Dropped)> {
+    let power = *QUICK_POWERS.get(shift.unsigned_abs() as usize)?;
+    if shift >= 0 {
+        // Two factors below 2^64: no overflow.
+        return Some((u128::from(value) * u128::from(power), Dropped::NOTHING));
+    }
+    let (kept, dropped) = (value / power, value % power);
+    Some((kept.into(), Dropped { tenth: dropped / (power / 10), rest: dropped % (power / 10) != 0 }))
+}
+
+/// Returns whether the magnitude grows by one when something other than zeros is dropped.
+fn rounds_up(negative: bool, odd: bool, Dropped { tenth, rest }: Dropped, excess: Excess) -> Result<bool, Problem> {
+    match excess {
+        Excess::Round(Rounding::Reject) => Err(Problem::TooPrecise),
+        Excess::Round(Rounding::HalfEven) => Ok(tenth > 5 || (tenth == 5 && (rest || odd))),
+        Excess::Round(Rounding::HalfUp) => Ok(tenth >= 5),
+        Excess::Round(Rounding::Truncate) => Ok(false),
+        Excess::Floor => Ok(negative),
+    }
 }
 
 /// Returns the double nearest to a text, or None where the text is the name of NaN or infinity.
@@ -71,29 +118,31 @@ pub(super) fn double(text: &str) -> Result<Option<f64>, Problem> {
 
 /// Returns sign, digits without the point and number of digits after it, for a number of up to 19 digits without an exponent.
 #[inline]
-fn quick(bytes: &[u8]) -> Option<(bool, u64, usize)> {
+fn quick(bytes: &[u8]) -> Option<(bool, u64, i32)> {
     let (negative, bytes) = sign(bytes);
-    if bytes.len() > QUICK_DIGITS {
+    // One byte more than the digits, for the point; without one the digits are counted below.
+    if bytes.len() > QUICK_DIGITS + 1 {
         return None;
     }
     let mut value = 0_u64;
+    let mut digits = 0;
     let mut point = None;
-    for (position, &byte) in bytes.iter().enumerate() {
+    for &byte in bytes {
         let digit = byte.wrapping_sub(b'0');
         if digit < 10 {
-            value = value * 10 + u64::from(digit);
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            digits += 1;
         } else if byte == b'.' && point.is_none() {
-            point = Some(position);
+            point = Some(digits);
         } else {
             return None;
         }
     }
-    match point {
-        None if bytes.is_empty() => None,
-        None => Some((negative, value, 0)),
-        Some(_) if bytes.len() == 1 => None,
-        Some(position) => Some((negative, value, bytes.len() - position - 1)),
+    if digits == 0 || digits > QUICK_DIGITS {
+        return None;
     }
+    let fraction = point.map_or(0, |before| digits - before);
+    i32::try_from(fraction).ok().map(|fraction| (negative, value, fraction))
 }
 
 #[inline]
@@ -142,8 +191,7 @@ impl<'a> Number<'a> {
         // The power of ten that a digit counts in the result; below 0 it is dropped.
         let mut power = i64::try_from(self.whole.len()).unwrap_or(MAX_EXPONENT) - 1 + self.exponent + scale;
         let mut kept = 0_u128;
-        let mut tenth = 0;
-        let mut rest = false;
+        let mut dropped = Dropped::NOTHING;
         for byte in self.whole.iter().chain(self.fraction) {
             let digit = byte - b'0';
             if power >= 0 {
@@ -152,9 +200,9 @@ impl<'a> Number<'a> {
                 }
                 kept = kept * 10 + u128::from(digit);
             } else if power == -1 {
-                tenth = digit;
+                dropped.tenth = digit.into();
             } else {
-                rest |= digit != 0;
+                dropped.rest |= digit != 0;
             }
             power -= 1;
         }
@@ -162,21 +210,10 @@ impl<'a> Number<'a> {
             // The first digit's power is below `digits`, so this one is as well.
             kept *= POWERS[usize::try_from(power).map_or(0, |power| power + 1)];
         }
-        if tenth != 0 || rest {
-            kept += u128::from(self.rounds_up(kept, tenth, rest, excess)?);
+        if dropped != Dropped::NOTHING {
+            kept += u128::from(rounds_up(self.negative, kept % 2 == 1, dropped, excess)?);
         }
         if kept < limit { Ok(signed(self.negative, kept)) } else { Err(Problem::OutOfRange) }
-    }
-
-    /// Returns whether the magnitude grows by one when the dropped digits are not all zeros.
-    fn rounds_up(&self, kept: u128, tenth: u8, rest: bool, excess: Excess) -> Result<bool, Problem> {
-        match excess {
-            Excess::Round(Rounding::Reject) => Err(Problem::TooPrecise),
-            Excess::Round(Rounding::HalfEven) => Ok(tenth > 5 || (tenth == 5 && (rest || kept % 2 == 1))),
-            Excess::Round(Rounding::HalfUp) => Ok(tenth >= 5),
-            Excess::Round(Rounding::Truncate) => Ok(false),
-            Excess::Floor => Ok(self.negative),
-        }
     }
 }
 

@@ -448,6 +448,15 @@ proptest! {
     }
 
     #[test]
+    fn short_numbers_are_read_like_long_ones(scalar in "[-+]?[0-9]{0,12}(\\.[0-9]{0,12})?", scale in -3..20_i32, digits in 1..=38_u32) {
+        for rounding in [Rounding::Reject, Rounding::HalfEven, Rounding::HalfUp, Rounding::Truncate].map(Excess::Round).into_iter().chain([Excess::Floor]) {
+            let long = format!("{scalar}e0");
+            prop_assert_eq!(number::decimal(&scalar, scale, digits, rounding), number::decimal(&long, scale, digits, rounding));
+        }
+        prop_assert_eq!(number::integer(&scalar), number::integer(&format!("{scalar}e0")));
+    }
+
+    #[test]
     fn decimals_come_back_from_their_text(value in -(10_i128.pow(38) - 1)..10_i128.pow(38), scale in 0_u8..=38) {
         let scaled = format!("{value}e-{scale}");
         prop_assert_eq!(parse(&decimal(38, scale, Rounding::Reject), text(&scaled)), Ok(Value::Decimal(value)));

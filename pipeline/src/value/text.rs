@@ -42,7 +42,7 @@ impl Value<'_> {
 pub fn timestamp_text(micros: i64, buffer: &mut [u8; TIMESTAMP_BYTES]) -> &str {
     let micros = micros.clamp(FIRST_MICROS, LAST_MICROS);
     let of_day = micros.rem_euclid(MICROS_PER_DAY);
-    let (second, fraction) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
+    let (second, fraction) = (part(of_day / MICROS_PER_SECOND), part(of_day % MICROS_PER_SECOND));
     put_day(civil_from_days(day_of(micros)), buffer);
     buffer[10] = b' ';
     put(second / 3_600, &mut buffer[11..13]);
@@ -59,24 +59,34 @@ pub fn timestamp_text(micros: i64, buffer: &mut [u8; TIMESTAMP_BYTES]) -> &str {
 ///
 /// Days outside the years 1 to 9999 stand as the nearest one inside.
 pub fn date_text(days: i32, buffer: &mut [u8; DATE_BYTES]) -> &str {
-    put_day(civil_from_days(days.clamp(day_of(FIRST_MICROS), day_of(LAST_MICROS))), buffer);
+    day_text(civil_from_days(days.clamp(day_of(FIRST_MICROS), day_of(LAST_MICROS))), buffer)
+}
+
+/// Writes a day with the last four digits of its year.
+pub(crate) fn day_text(day: Date, buffer: &mut [u8; DATE_BYTES]) -> &str {
+    put_day(day, buffer);
     ascii(buffer)
 }
 
 fn put_day(Date { year, month, day }: Date, buffer: &mut [u8]) {
-    put(i64::from(year), &mut buffer[..4]);
+    put(year.cast_unsigned(), &mut buffer[..4]);
     buffer[4] = b'-';
-    put(i64::from(month), &mut buffer[5..7]);
+    put(month, &mut buffer[5..7]);
     buffer[7] = b'-';
-    put(i64::from(day), &mut buffer[8..10]);
+    put(day, &mut buffer[8..10]);
 }
 
-/// Fills a slice with the last decimal digits of a number that is not negative.
-fn put(mut value: i64, digits: &mut [u8]) {
+/// Fills a slice with the last decimal digits of a number.
+#[inline]
+fn put(mut value: u32, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789"[usize::try_from(value % 10).unwrap_or(0)];
+        *digit = b'0' + (value % 10) as u8;
         value /= 10;
     }
+}
+
+fn part(of_day: i64) -> u32 {
+    u32::try_from(of_day).expect("a day has 86,400 seconds of a million microseconds")
 }
 
 fn ascii(bytes: &[u8]) -> &str {
@@ -89,7 +99,7 @@ pub(crate) fn push_integer(value: i64, out: &mut String) {
     let mut rest = value.unsigned_abs();
     loop {
         start -= 1;
-        digits[start] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
+        digits[start] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;

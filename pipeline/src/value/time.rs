@@ -49,6 +49,9 @@ fn formatted_timestamp(format: &str, text: &str, zone: &Zone) -> Result<i64, Pro
     }
     let local = time.to_datetime().map_err(|_| Problem::Malformed)?;
     let date = local.date();
+    if date.year() < 1 {
+        return Err(Problem::OutOfRange);
+    }
     let days = days_from_civil(i32::from(date.year()), u32::from(date.month().unsigned_abs()), u32::from(date.day().unsigned_abs()));
     let seconds = i64::from(local.hour()) * 3_600 + i64::from(local.minute()) * 60 + i64::from(local.second());
     let micros = i64::from(days) * MICROS_PER_DAY + seconds * MICROS_PER_SECOND + i64::from(local.subsec_nanosecond() / 1_000);
@@ -116,8 +119,9 @@ fn iso_fraction(bytes: &[u8]) -> Option<(i64, &[u8])> {
         return None;
     }
     let (fraction, rest) = bytes.split_at(digits);
-    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(6);
-    Some((padded.fold(0, |micros, digit| micros * 10 + i64::from(digit - b'0')), rest))
+    let weights = [100_000, 10_000, 1_000, 100, 10, 1];
+    let micros = fraction.iter().zip(weights).map(|(digit, weight)| weight * u32::from(digit - b'0')).sum::<u32>();
+    Some((i64::from(micros), rest))
 }
 
 /// Reads `+HH:MM`, `+HHMM` or `+HH` and gives seconds east of UTC.

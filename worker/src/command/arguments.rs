@@ -51,6 +51,7 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 
@@ -95,6 +96,7 @@ pub struct LocalArguments {
     #[arg(long, value_name = "DIR", default_value = "stockpipeline-output")]
     pub output: PathBuf,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 
@@ -123,6 +125,7 @@ pub struct AuditArguments {
     #[arg(long, short = 'o', value_enum, default_value = "table")]
     pub format: ReportFormat,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 }
@@ -138,6 +141,7 @@ pub struct DeleteArguments {
     #[arg(long, required = true)]
     pub delete: bool,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 }

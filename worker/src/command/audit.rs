@@ -23,6 +23,9 @@ pub(super) async fn run(arguments: &AuditArguments, out: &mut (dyn Write + Send)
     let report = match &arguments.output {
         Some(output) => {
             let folder = local::bucket_folder(&pipeline, output);
+            if !folder.is_dir() {
+                return Err(CommandError::NothingThere { folder });
+            }
             let served = local::serve_bucket(&pipeline, &folder).await;
             let (server, store) = served.map_err(|source| CommandError::Folder { folder, source })?;
             let report = prove(&store, &pipeline, tail).await;

@@ -10,6 +10,7 @@ use rdkafka::bindings as rd;
 use rdkafka::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{ClientContext, TopicPartitionList};
+use stockpipeline::layout::Epoch;
 
 use super::KafkaError;
 use super::admin::{ConfigValue, NewTopic, TopicDescription};
@@ -26,6 +27,14 @@ pub struct TopicIdentity {
     pub cluster_id: String,
     /// Id of the topic; None where the broker answers a zero id.
     pub topic_id: Option<String>,
+}
+
+impl TopicIdentity {
+    /// Returns the epoch of a topic: by its id where the broker has one, else by its name.
+    #[must_use]
+    pub fn epoch(&self, topic: &str) -> Epoch {
+        Epoch::of(&format!("{}/{}", self.cluster_id, self.topic_id.as_deref().unwrap_or(topic)))
+    }
 }
 
 /// Returns the ids of a cluster and a topic.

@@ -13,15 +13,14 @@ use crate::ledger::{Decision, Ledger, LedgerError};
 
 /// Objects of one plan that are written at a time.
 const OBJECTS_AT_ONCE: usize = 8;
-/// Age of what is known about the end of the chain, above which the ledger is asked once more after a plan was stored.
-const TAIL_IS_OLD_MILLIS: u64 = 3_600_000;
 
-/// Decides a rotation and stores its objects; `tail_known_at` is the boot time at which the chain's end was known.
+/// Decides a rotation and stores its objects. `trusted_until` is the boot time in milliseconds up to which what is known of
+/// the chain's end counts: after it, a plan that was stored is checked against what the ledger holds behind it.
 pub(super) async fn plan_and_write(
     ledger: &Ledger,
     plan: Plan,
     bodies: Vec<Body>,
-    tail_known_at: u64,
+    trusted_until: u64,
     failpoints: &Failpoints,
 ) -> Result<Delivery, LedgerError> {
     failpoints.hit(Point::BeforePlan);
@@ -33,8 +32,7 @@ pub(super) async fn plan_and_write(
         }
     }
     failpoints.hit(Point::PlanStored);
-    let old = boottime_millis().saturating_sub(tail_known_at) > TAIL_IS_OLD_MILLIS;
-    if old && ledger.is_overtaken(plan.partition, plan.first).await? {
+    if boottime_millis() > trusted_until && ledger.is_overtaken(plan.partition, plan.first).await? {
         ledger.withdraw(&plan).await?;
         return Ok(Delivery::Overtaken(Arc::new(plan)));
     }

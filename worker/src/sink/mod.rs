@@ -57,6 +57,9 @@ pub use start::StartError;
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Total time of one attempt of an S3 request; below [`SESSION_TIMEOUT`].
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long what is known of a chain's end is trusted, on a clock that goes on while a process is frozen. Far below any
+/// `sink.ledger.retain`: within it, clean-up cannot have removed a plan that this worker would race with.
+pub const TAIL_TRUSTED_FOR: Duration = Duration::from_secs(3600);
 /// How long a sink may take to store what it holds when it is asked to stop; below the pod's grace period.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
 /// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
@@ -76,6 +79,8 @@ pub struct Context {
     pub contact: Arc<Contact>,
     /// Session time-out of the group, normally [`SESSION_TIMEOUT`].
     pub session_timeout: Duration,
+    /// How long what is known of a chain's end is trusted, normally [`TAIL_TRUSTED_FOR`].
+    pub tail_trusted_for: Duration,
     /// Epoch for a broker that has no topic ids; asked from the broker without it.
     pub epoch: Option<Epoch>,
     /// Bytes that buffers, compressors, uploads and fetched messages may hold together.

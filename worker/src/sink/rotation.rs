@@ -133,6 +133,7 @@ impl Conductor {
             flight.objects = bodies.iter().map(|body| (body.object.zone, body.object.rows, body.bytes.len())).collect();
         }
         let tail_known_at = partition.tail_known_at;
+        let trusted_for = u64::try_from(self.context.tail_trusted_for.as_millis()).unwrap_or(u64::MAX);
         if let Origin::Replay { missing } = origin {
             if !missing && !same_objects(&plan.objects, &listed) {
                 let message = format!(
@@ -152,7 +153,7 @@ impl Conductor {
         self.spawn(ticket.partition, async move {
             let result = match origin {
                 Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, &failpoints).await,
-                Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at, &failpoints).await,
+                Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), &failpoints).await,
             };
             report(&sender, Work::Delivered(ticket, result));
         });

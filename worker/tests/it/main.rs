@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod audit;
 mod broker;
 mod faults;
+mod feed;
 mod http;
 mod sink;
 mod store;
+mod topics;

@@ -1,5 +1,9 @@
 //! The sink on a real Kafka protocol and a real S3 server, both in process; what dies is a child process.
 
 mod crash;
+mod ownership;
+mod records;
+mod refusals;
 mod stage;
+mod store_faults;
 mod stored;

@@ -19,7 +19,7 @@ use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::embedded::{EmbeddedBroker, EmbeddedS3};
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::kafka::{Clients, Identity};
-use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
+use stockpipeline_worker::metrics::{Registry, SinkMetrics, StoreMetrics};
 use stockpipeline_worker::sink::{self, Context, Outcome, SinkError};
 use stockpipeline_worker::status::{Role, Status, StatusCell};
 use stockpipeline_worker::store::{Credentials, Settings, Store};
@@ -41,30 +41,57 @@ const BUCKET: &str = "lake";
 /// Everything a test runs on.
 pub(crate) struct Stage {
     pub(crate) runtime: Runtime,
-    pub(crate) broker: EmbeddedBroker,
+    brokers: Vec<Broker>,
     pub(crate) proxy: FaultyProxy,
-    _server: EmbeddedS3,
+    server: EmbeddedS3,
     folder: TempDir,
-    producer: BaseProducer,
     pub(crate) epoch: Epoch,
     partitions: i32,
 }
 
-impl Stage {
-    pub(crate) fn new(partitions: i32) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+/// A broker with a producer of its own.
+struct Broker {
+    broker: EmbeddedBroker,
+    producer: BaseProducer,
+}
+
+impl Broker {
+    fn start(partitions: i32) -> Self {
         let broker = EmbeddedBroker::start().unwrap();
         broker.create_topic(TOPIC, partitions).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let server = runtime.block_on(EmbeddedS3::start(&folder.path().join(BUCKET), BUCKET)).unwrap();
-        let proxy = runtime.block_on(FaultyProxy::start(&server.endpoint()));
         let producer = ClientConfig::new()
             .set("bootstrap.servers", broker.bootstrap_servers())
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .create()
             .unwrap();
-        Self { runtime, broker, proxy, _server: server, folder, producer, epoch: Epoch::of("test"), partitions }
+        Self { broker, producer }
+    }
+
+    fn send(&self, partition: i32, payload: &[u8]) {
+        loop {
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(&b"k"[..]).payload(payload);
+            if self.producer.send(record).is_ok() {
+                return;
+            }
+            self.producer.poll(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn new(partitions: i32) -> Self {
+        Self::with_brokers(partitions, 1)
+    }
+
+    /// Returns a stage of several brokers that are given the same records: a sink on each owns every partition.
+    pub(crate) fn with_brokers(partitions: i32, brokers: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let server = runtime.block_on(EmbeddedS3::start(&folder.path().join(BUCKET), BUCKET)).unwrap();
+        let proxy = runtime.block_on(FaultyProxy::start(&server.endpoint()));
+        let brokers = (0..brokers).map(|_| Broker::start(partitions)).collect();
+        Self { runtime, brokers, proxy, server, folder, epoch: Epoch::of("test"), partitions }
     }
 
     /// Returns the folder that the bucket's objects stand in.
@@ -91,7 +118,7 @@ impl Stage {
                 ],
             },
             "kafka": {
-                "bootstrapServers": [self.broker.bootstrap_servers()],
+                "bootstrapServers": [self.bootstrap_servers(0)],
                 "topic": { "name": TOPIC, "partitions": self.partitions },
                 "consumerGroup": "sinks",
             },
@@ -126,30 +153,39 @@ impl Stage {
     /// Produces so many ticks to a partition, numbered from `from`, and waits until they are there.
     pub(crate) fn produce(&self, partition: i32, from: i64, count: i64) {
         for number in from..from + count {
-            self.send(partition, tick(number).to_string().as_bytes());
+            let tick = tick(number).to_string();
+            self.brokers.iter().for_each(|broker| broker.send(partition, tick.as_bytes()));
         }
-        self.producer.flush(DEADLINE).unwrap();
+        self.flush();
     }
 
     /// Produces one payload and waits until it is there.
     pub(crate) fn produce_payload(&self, partition: i32, payload: &[u8]) {
         self.send(partition, payload);
-        self.producer.flush(DEADLINE).unwrap();
+        self.flush();
     }
 
-    fn send(&self, partition: i32, payload: &[u8]) {
-        loop {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(b"k").payload(payload);
-            match self.producer.send(record) {
-                Ok(()) => return,
-                Err(_) => drop(self.producer.poll(Duration::from_millis(5))),
-            }
-        }
+    /// Sends one payload; [`Stage::flush`] waits until it is there.
+    pub(crate) fn send(&self, partition: i32, payload: &[u8]) {
+        self.brokers.iter().for_each(|broker| broker.send(partition, payload));
+    }
+
+    pub(crate) fn flush(&self) {
+        self.brokers.iter().for_each(|broker| broker.producer.flush(DEADLINE).unwrap());
+    }
+
+    pub(crate) fn bootstrap_servers(&self, broker: usize) -> String {
+        self.brokers[broker].broker.bootstrap_servers()
+    }
+
+    /// Puts a broker without any record, and without any group offset, in place of the first one.
+    pub(crate) fn replace_broker(&mut self) {
+        self.brokers[0] = Broker::start(self.partitions);
     }
 
     /// Returns a store that asks the server directly, without the proxy's faults.
     pub(crate) fn store(&self) -> Store {
-        let settings = self.settings(self._server.endpoint());
+        let settings = self.settings(self.server.endpoint());
         self.runtime.block_on(Store::connect(settings, None, StoreMetrics::default()))
     }
 
@@ -178,6 +214,7 @@ impl Stage {
         let store = self.runtime.block_on(Store::connect(self.settings(self.proxy.endpoint()), Some(gate), StoreMetrics::default()));
         let status = StatusCell::new(Status::starting(Role::Sink, worker, 0), boottime_millis());
         let shutdown = CancellationToken::new();
+        let mut registry = Registry::new("sink");
         let identity = Identity { client_id: worker.to_owned(), ..Identity::default() };
         let mut context = Context {
             rules: Arc::new(pipeline.sink.rules(&pipeline.kafka.topic.name, &pipeline.schema)),
@@ -186,12 +223,13 @@ impl Stage {
             store,
             contact,
             session_timeout: SESSION,
+            tail_trusted_for: sink::TAIL_TRUSTED_FOR,
             epoch: Some(self.epoch.clone()),
             memory_bytes: 256 << 20,
             encoders: 2,
             worker: worker.to_owned(),
             progress: None,
-            metrics: SinkMetrics::default(),
+            metrics: SinkMetrics::register(&mut registry),
             status: status.clone(),
             shutdown: shutdown.clone(),
             failpoints: Failpoints::default(),
@@ -199,7 +237,7 @@ impl Stage {
         edit(&mut context);
         let handle = self.runtime.handle().clone();
         let thread = std::thread::spawn(move || sink::run(context, &handle));
-        RunningSink { thread, status, shutdown }
+        RunningSink { thread, status, shutdown, registry }
     }
 
     /// Starts a sink as a process of its own, that dies, or freezes, where `failpoint` says.
@@ -256,6 +294,7 @@ pub(crate) struct RunningSink {
     thread: std::thread::JoinHandle<Result<Outcome, SinkError>>,
     pub(crate) status: StatusCell,
     pub(crate) shutdown: CancellationToken,
+    registry: Registry,
 }
 
 impl RunningSink {
@@ -269,6 +308,14 @@ impl RunningSink {
     pub(crate) fn ended(self) -> Result<Outcome, SinkError> {
         until("the sink ends", || self.thread.is_finished());
         self.thread.join().unwrap()
+    }
+
+    /// Returns a metric, summed over its labels.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.registry.render();
+        let values =
+            text.lines().filter(|line| line.starts_with(name)).map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+        values.sum()
     }
 
     pub(crate) fn is_running(&self) -> bool {

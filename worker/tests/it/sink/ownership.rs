@@ -1,0 +1,193 @@
+//! Who owns a partition: several sinks, two owners at once, a frozen one that wakes, and what the group's offsets say.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+use rustix::process::Signal;
+use stockpipeline::layout::LedgerKeys;
+use stockpipeline_worker::status::Reason;
+use tokio::sync::Notify;
+
+use super::stage::{Stage, TOPIC, until};
+use crate::faults::{Fault, Rule};
+
+const RECORDS: i64 = 400;
+
+#[test]
+fn two_sinks_share_the_partitions_and_one_that_leaves_stores_before_it_gives_back() {
+    let stage = Stage::new(4);
+    let a = stage.sink("a", stage.pipeline(|_| {}));
+    let b = stage.sink("b", stage.pipeline(|spec| spec["sink"]["rotation"]["maxInterval"] = "1h".into()));
+    until("both have partitions", || {
+        [&a, &b].iter().all(|sink| sink.status.read().sink.as_ref().is_some_and(|sink| !sink.partitions.is_empty()))
+    });
+    (0..4).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    // What b has buffered for an hour goes to S3 because it leaves.
+    stage.wait_for_rows(1);
+    assert!(b.stop().unwrap().drained);
+    (0..4).for_each(|partition| stage.produce(partition, RECORDS, RECORDS));
+    stage.wait_for_rows(usize::try_from(8 * RECORDS).unwrap());
+    assert!(a.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS), (1, 2 * RECORDS), (2, 2 * RECORDS), (3, 2 * RECORDS)]);
+}
+
+#[test]
+fn two_owners_of_every_partition_write_each_record_once() {
+    // Each sink has a broker of its own with the same records: neither learns from a group that the other one is there.
+    let stage = Stage::with_brokers(2, 2);
+    let rotate = |spec: &mut serde_json::Value, records: u64| spec["sink"]["rotation"]["maxRecords"] = records.into();
+    let a = stage.sink("a", stage.pipeline(|spec| rotate(spec, 70)));
+    let other = stage.bootstrap_servers(1);
+    let b = stage.sink(
+        "b",
+        stage.pipeline(|spec| {
+            rotate(spec, 110);
+            spec["kafka"]["bootstrapServers"] = serde_json::json!([other]);
+        }),
+    );
+    for round in 0..5 {
+        stage.produce(0, round * RECORDS, RECORDS);
+        stage.produce(1, round * RECORDS, RECORDS);
+    }
+    stage.wait_for_rows(usize::try_from(10 * RECORDS).unwrap());
+    assert!(a.stop().unwrap().drained);
+    assert!(b.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 5 * RECORDS), (1, 5 * RECORDS)]);
+}
+
+/// Freezes a sink at a failpoint for longer than its session, lets a successor finish, and wakes it.
+fn frozen_at(failpoint: &str) {
+    let stage = Stage::new(1);
+    let file = stage.file("first", |_| {});
+    let mut frozen = stage.child("frozen", &file, failpoint);
+    stage.produce(0, 0, RECORDS);
+    frozen.wait_until_frozen();
+    let successor = stage.sink("successor", stage.pipeline(|_| {}));
+    stage.produce(0, RECORDS, RECORDS);
+    stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
+    frozen.signal(Signal::CONT);
+    // Both live now; what they write together is right.
+    stage.produce(0, 2 * RECORDS, RECORDS);
+    stage.wait_for_rows(usize::try_from(3 * RECORDS).unwrap());
+    frozen.signal(Signal::TERM);
+    let status = frozen.wait();
+    assert!(status.success(), "{failpoint}: the woken sink ended with {status}");
+    assert!(successor.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 3 * RECORDS)]);
+}
+
+#[test]
+fn frozen_before_its_plan_a_woken_sink_repeats_nothing() {
+    frozen_at("before-plan:1:stop");
+}
+
+#[test]
+fn frozen_with_a_plan_and_no_data_a_woken_sink_repeats_nothing() {
+    frozen_at("plan-stored:1:stop");
+}
+
+#[test]
+fn frozen_with_some_objects_a_woken_sink_repeats_nothing() {
+    frozen_at("object-stored:1:stop");
+}
+
+#[test]
+fn frozen_with_all_objects_a_woken_sink_repeats_nothing() {
+    frozen_at("all-objects-stored:1:stop");
+}
+
+#[test]
+fn frozen_after_its_commit_a_woken_sink_repeats_nothing() {
+    frozen_at("commit-sent:1:stop");
+}
+
+/// Stores a first half, puts other offsets of the group in place of the sink's, and stores the second half.
+fn offsets_changed(change: impl Fn(&Stage)) {
+    let mut stage = Stage::new(1);
+    let first = stage.sink("first", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(first.stop().unwrap().drained);
+    // The embedded broker takes a stranger's commit only while a group has never had a member.
+    stage.replace_broker();
+    stage.produce(0, 0, RECORDS);
+    change(&stage);
+    let second = stage.sink("second", stage.pipeline(|_| {}));
+    stage.produce(0, RECORDS, RECORDS);
+    stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
+    assert!(second.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS)]);
+}
+
+fn commit(stage: &Stage, offset: i64, note: &str) {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("group.id", "sinks").create().unwrap();
+    let mut list = TopicPartitionList::new();
+    let mut element = list.add_partition(TOPIC, 0);
+    element.set_offset(Offset::Offset(offset)).unwrap();
+    element.set_metadata(note);
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+}
+
+#[test]
+fn group_offsets_moved_back_repeat_nothing() {
+    offsets_changed(|stage| commit(stage, 0, ""));
+}
+
+#[test]
+fn group_offsets_moved_ahead_lose_nothing() {
+    offsets_changed(|stage| commit(stage, RECORDS + 7, ""));
+}
+
+#[test]
+fn group_offsets_with_a_forged_mark_lose_and_repeat_nothing() {
+    offsets_changed(|stage| commit(stage, RECORDS + 7, &format!("stockpipeline/1 {} 0", stage.epoch.as_str())));
+}
+
+#[test]
+fn group_offsets_that_are_gone_repeat_nothing() {
+    let mut stage = Stage::new(1);
+    let first = stage.sink("first", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(first.stop().unwrap().drained);
+    stage.replace_broker();
+    stage.produce(0, 0, 2 * RECORDS);
+    let second = stage.sink("second", stage.pipeline(|_| {}));
+    stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
+    assert!(second.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS)]);
+}
+
+#[test]
+fn a_worker_that_sleeps_past_the_clean_up_withdraws_its_plan_and_writes_nothing() {
+    let stage = Stage::with_brokers(1, 2);
+    let wake = Arc::new(Notify::new());
+    stage.proxy.inject(Rule::new(Fault::Hold(Arc::clone(&wake))).method("PUT").key("00000000000000000000.plan.json").times(1));
+    stage.produce(0, 0, RECORDS);
+    let sleeper = stage.sink_with("sleeper", stage.pipeline(|_| {}), |context| context.tail_trusted_for = Duration::ZERO);
+    stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", 1));
+
+    let other = stage.bootstrap_servers(1);
+    let store = stage.store();
+    let pipeline = stage.pipeline(|spec| {
+        spec["kafka"]["bootstrapServers"] = serde_json::json!([other]);
+        spec["sink"]["rotation"]["maxRecords"] = 100.into();
+    });
+    let owner = stage.sink_with("owner", pipeline, |context| context.store = store);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(owner.stop().unwrap().drained);
+    // The clean-up of another day: the plan that the sleeper raced with is gone.
+    let keys = LedgerKeys::new("_stockpipeline", "sinks", &stage.epoch);
+    stage.runtime.block_on(stage.store().delete(&[keys.plan(0, 0)])).unwrap();
+
+    wake.notify_one();
+    until("the sleeper stops", || sleeper.status.read().fatal.as_ref().is_some_and(|failure| failure.reason == Reason::Fenced));
+    assert!(sleeper.stop().is_err());
+    assert_eq!(stage.runtime.block_on(stage.store().get(&keys.plan(0, 0))).unwrap(), None, "the sleeper's plan was not withdrawn");
+    let expected: Vec<(i32, i64)> = (0..RECORDS).map(|offset| (0, offset)).collect();
+    stage.stored().assert_exactly(&expected);
+}

@@ -1,0 +1,111 @@
+//! An ailing S3: no exit, no loss, no repetition, and polling goes on, so that no partition moves.
+
+use std::time::{Duration, Instant};
+
+use stockpipeline_worker::status::Reason;
+
+use super::stage::{Stage, until};
+use crate::faults::{Fault, Rule};
+
+const RECORDS: i64 = 400;
+/// Longer than the group's session: a sink that stopped polling would lose its partitions.
+const OUTAGE: Duration = Duration::from_secs(8);
+
+/// Lets an ailing store heal after an outage; the sink has to show `reason` meanwhile, and to store everything once.
+fn survives(faults: impl Fn() -> Vec<Rule>, reason: Reason) {
+    let stage = Stage::new(2);
+    let sink = stage.sink("only", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    faults().into_iter().for_each(|fault| stage.proxy.inject(fault));
+    let begun = Instant::now();
+    stage.produce(0, RECORDS, RECORDS);
+    stage.produce(1, 0, RECORDS);
+    until("the status shows the trouble", || sink.status.read().last_error.as_ref().is_some_and(|error| error.reason == reason));
+    until("the outage is over", || begun.elapsed() >= OUTAGE);
+    assert!(sink.is_running());
+    let owned = sink.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.len());
+    assert_eq!(owned, 2, "the sink keeps its partitions");
+    stage.proxy.heal();
+    stage.wait_for_rows(usize::try_from(3 * RECORDS).unwrap());
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS), (1, RECORDS)]);
+}
+
+#[test]
+fn a_burst_of_slow_down_is_waited_out() {
+    survives(|| vec![Rule::new(Fault::Answer(503, "SlowDown"))], Reason::Throttled);
+}
+
+#[test]
+fn internal_errors_are_waited_out() {
+    survives(|| vec![Rule::new(Fault::Answer(500, "InternalError"))], Reason::Unavailable);
+}
+
+#[test]
+fn access_denied_stops_writing_and_heals() {
+    survives(|| vec![Rule::new(Fault::Answer(403, "AccessDenied")).method("PUT")], Reason::AccessDenied);
+}
+
+#[test]
+fn a_missing_bucket_stops_writing_and_heals() {
+    survives(|| vec![Rule::new(Fault::Answer(404, "NoSuchBucket")).method("PUT")], Reason::NoSuchBucket);
+}
+
+#[test]
+fn connections_that_break_in_the_middle_of_a_body_are_waited_out() {
+    survives(|| vec![Rule::new(Fault::CutRequest(100)).method("PUT")], Reason::Unavailable);
+}
+
+#[test]
+fn an_endpoint_that_does_not_answer_is_waited_out() {
+    survives(|| vec![Rule::new(Fault::Delay(Duration::from_secs(60))).method("PUT")], Reason::Timeout);
+}
+
+#[test]
+fn conflicts_and_errors_now_and_then_lose_and_repeat_nothing() {
+    let stage = Stage::new(2);
+    for (skip, status, code) in
+        [(1, 409, "ConditionalRequestConflict"), (2, 500, "InternalError"), (4, 503, "SlowDown"), (7, 409, "ConditionalRequestConflict")]
+    {
+        stage.proxy.inject(Rule::new(Fault::Answer(status, code)).method("PUT").skip(skip).times(2));
+    }
+    for skip in [3, 6, 9] {
+        stage.proxy.inject(Rule::new(Fault::DropReply).method("PUT").skip(skip).times(1));
+    }
+    let sink = stage.sink("only", stage.pipeline(|spec| spec["sink"]["rotation"]["maxRecords"] = 100.into()));
+    for round in 0..4 {
+        stage.produce(0, round * RECORDS, RECORDS);
+        stage.produce(1, round * RECORDS, RECORDS);
+    }
+    stage.wait_for_rows(usize::try_from(8 * RECORDS).unwrap());
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 4 * RECORDS), (1, 4 * RECORDS)]);
+}
+
+#[test]
+fn a_very_slow_upload_is_tried_again_until_the_network_heals() {
+    survives(|| vec![Rule::new(Fault::Throttle(64)).method("PUT")], Reason::Timeout);
+}
+
+#[test]
+fn memory_stays_in_its_budget_while_the_store_is_gone() {
+    const BUDGET: usize = 16 << 20;
+    let stage = Stage::new(8);
+    let sink = stage.sink_with("only", stage.pipeline(|spec| spec["sink"]["rotation"]["maxInterval"] = "1h".into()), |context| {
+        context.memory_bytes = BUDGET;
+    });
+    until("the sink has its partitions", || sink.status.read().sink.as_ref().is_some_and(|sink| sink.partitions.len() == 8));
+    stage.proxy.inject(Rule::new(Fault::Answer(503, "SlowDown")).method("PUT"));
+    // About 80 MiB of payloads, five times the budget.
+    (0..8).for_each(|partition| stage.produce(partition, 0, 70_000));
+    until("the sink has stopped taking", || sink.status.read().last_error.as_ref().is_some_and(|error| error.reason == Reason::Throttled));
+    std::thread::sleep(Duration::from_secs(3));
+    let held = sink.metric("stockpipeline_memory_bytes{");
+    assert!(held > 0.0 && held < BUDGET as f64 * 1.1, "{held} bytes are held, of a budget of {BUDGET}");
+    stage.proxy.heal();
+    stage.wait_for_rows(560_000);
+    assert!(sink.stop().unwrap().drained);
+    let produced: Vec<(i32, i64)> = (0..8).map(|partition| (partition, 70_000)).collect();
+    stage.assert_exactly_once(&produced);
+}
