@@ -19,6 +19,8 @@ pub(crate) enum Figure {
     Processed,
     /// The raw zone (zstd) and the processed zone in one pass.
     Both,
+    /// A CSV file to Kafka: idempotent, acknowledged by all replicas.
+    Produce,
 }
 
 /// What a figure should reach.
@@ -48,7 +50,7 @@ pub(crate) struct Measurement {
 
 impl Figure {
     /// Every figure, in the order of the output.
-    pub(crate) const ALL: [Self; 5] = [Self::Consume, Self::Raw, Self::RawZstd, Self::Processed, Self::Both];
+    pub(crate) const ALL: [Self; 6] = [Self::Consume, Self::Raw, Self::RawZstd, Self::Processed, Self::Both, Self::Produce];
 
     /// Returns the name on the command line and in the output.
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +60,7 @@ impl Figure {
             Self::RawZstd => "raw-zstd",
             Self::Processed => "processed",
             Self::Both => "both",
+            Self::Produce => "produce",
         }
     }
 
@@ -67,6 +70,7 @@ impl Figure {
             Self::Raw => Target { floor: Some(500e3), goal: Some(1e6), goal_per_cpu_second: Some(1.4e6) },
             Self::Processed => Target { floor: Some(250e3), goal: Some(500e3), goal_per_cpu_second: Some(600e3) },
             Self::Both => Target { floor: Some(180e3), goal: Some(350e3), goal_per_cpu_second: None },
+            Self::Produce => Target { floor: Some(400e3), goal: Some(800e3), goal_per_cpu_second: None },
         }
     }
 

@@ -13,6 +13,7 @@ mod consume;
 mod figure;
 mod host;
 mod pipeline;
+mod produce;
 mod sink;
 mod tick;
 mod usage;
@@ -82,7 +83,8 @@ fn main() -> anyhow::Result<()> {
 fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let figures = if arguments.figures.is_empty() { Figure::ALL.to_vec() } else { arguments.figures.clone() };
     let folder = workspace(arguments.folder.as_deref())?;
-    let load = Load { messages: arguments.messages, partitions: arguments.partitions, folder: folder.path().to_owned() };
+    let load =
+        Load { messages: arguments.messages, partitions: arguments.partitions, runs: arguments.runs, folder: folder.path().to_owned() };
     let mut host = Host::start(&load)?;
     eprintln!("{} messages of {} bytes in {} partitions", load.messages, host.hosted.message_bytes, load.partitions);
     let mut best: Vec<Option<Measurement>> = vec![None; figures.len()];
@@ -90,7 +92,7 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         for (figure, best) in figures.iter().zip(&mut best) {
             host.hosted.run = run;
             let measured = measure_in_child(*figure, &host.hosted)?;
-            remove_objects(&load.folder.join(format!("{figure}-{run}")))?;
+            remove_objects(&load.bucket().join(format!("{figure}-{run}")))?;
             eprintln!("  run {}: {}", run + 1, figure.line(&measured));
             if best.as_ref().is_none_or(|best| measured.seconds < best.seconds) {
                 *best = Some(measured);
@@ -133,6 +135,7 @@ fn measure_in_child(figure: Figure, hosted: &Hosted) -> anyhow::Result<Measureme
 fn measure(figure: Figure, hosted: &Hosted) -> anyhow::Result<()> {
     let measured = match figure {
         Figure::Consume => consume::measure(hosted)?,
+        Figure::Produce => produce::measure(hosted)?,
         Figure::Raw => sink::measure(hosted, Zones::Raw("None"), figure.name())?,
         Figure::RawZstd => sink::measure(hosted, Zones::Raw("Zstd"), figure.name())?,
         Figure::Processed => sink::measure(hosted, Zones::Processed, figure.name())?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use serde_json::json;
+use serde_json::{Value, json};
 use stockpipeline::Pipeline;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
@@ -32,6 +32,19 @@ pub(crate) fn clients(pipeline: &Pipeline) -> anyhow::Result<Clients> {
 
 /// Returns the pipeline of the ticks; every name of a run is its own.
 pub(crate) fn pipeline(hosted: &Hosted, zones: Zones, run: &str) -> anyhow::Result<Pipeline> {
+    check(document(hosted, zones, run))
+}
+
+/// Returns the checked pipeline of a document.
+pub(crate) fn check(spec: Value) -> anyhow::Result<Pipeline> {
+    match Pipeline::check(&Document::new("bench", None, spec), UnknownFields::Error) {
+        Ok((pipeline, _warnings)) => Ok(pipeline),
+        Err(errors) => Err(anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
+    }
+}
+
+/// Returns the pipeline as a user writes it.
+pub(crate) fn document(hosted: &Hosted, zones: Zones, run: &str) -> Value {
     let doubles = ["open", "high", "low", "close", "adj_close", "close_usd"];
     let mut columns = vec![
         json!({ "name": "index", "type": "String", "nullable": false }),
@@ -57,7 +70,7 @@ pub(crate) fn pipeline(hosted: &Hosted, zones: Zones, run: &str) -> anyhow::Resu
     if let Some(compression) = raw {
         sink["raw"] = json!({ "prefix": format!("{run}/raw"), "compression": compression });
     }
-    let spec = json!({
+    json!({
         "aws": { "region": "us-east-1", "endpoints": { "s3": hosted.s3_endpoint }, "forcePathStyle": true },
         "source": { "type": "ExternalTopic" },
         "schema": { "eventTimeColumn": "date", "columns": columns },
@@ -67,9 +80,5 @@ pub(crate) fn pipeline(hosted: &Hosted, zones: Zones, run: &str) -> anyhow::Resu
             "consumerGroup": run,
         },
         "sink": sink,
-    });
-    match Pipeline::check(&Document::new("bench", None, spec), UnknownFields::Error) {
-        Ok((pipeline, _warnings)) => Ok(pipeline),
-        Err(errors) => Err(anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
-    }
+    })
 }

@@ -13,7 +13,7 @@ use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
 use stockpipeline_worker::progress::Progress;
-use stockpipeline_worker::sink::{self, ATTEMPT_TIMEOUT, Context, SESSION_TIMEOUT};
+use stockpipeline_worker::sink::{self, ATTEMPT_TIMEOUT, Context, SESSION_TIMEOUT, TAIL_TRUSTED_FOR};
 use stockpipeline_worker::status::{Role, State, Status, StatusCell};
 use stockpipeline_worker::store::{Credentials, Gate, Settings, Store};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,7 @@ async fn context(
         store,
         contact,
         session_timeout: SESSION_TIMEOUT,
+        tail_trusted_for: TAIL_TRUSTED_FOR,
         epoch: Some(Epoch::of("bench")),
         memory_bytes: MEMORY_BYTES,
         encoders: std::thread::available_parallelism()?.get(),
