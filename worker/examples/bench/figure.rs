@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Figure {
     /// Taking messages from Kafka and doing nothing with them: the ceiling of every sink.
     Consume,
+    /// The raw zone alone, as plain JSON lines.
+    Raw,
+    /// The raw zone alone, compressed as it is by default.
+    RawZstd,
+    /// The processed zone alone: every value parsed and typed, Parquet with zstd.
+    Processed,
+    /// The raw zone (zstd) and the processed zone in one pass.
+    Both,
+    /// A CSV file to Kafka: idempotent, acknowledged by all replicas.
+    Produce,
 }
 
 /// What a figure should reach.
@@ -40,18 +50,27 @@ pub(crate) struct Measurement {
 
 impl Figure {
     /// Every figure, in the order of the output.
-    pub(crate) const ALL: [Self; 1] = [Self::Consume];
+    pub(crate) const ALL: [Self; 6] = [Self::Consume, Self::Raw, Self::RawZstd, Self::Processed, Self::Both, Self::Produce];
 
     /// Returns the name on the command line and in the output.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Consume => "consume",
+            Self::Raw => "raw",
+            Self::RawZstd => "raw-zstd",
+            Self::Processed => "processed",
+            Self::Both => "both",
+            Self::Produce => "produce",
         }
     }
 
     fn target(self) -> Target {
         match self {
-            Self::Consume => Target { floor: None, goal: None, goal_per_cpu_second: None },
+            Self::Consume | Self::RawZstd => Target { floor: None, goal: None, goal_per_cpu_second: None },
+            Self::Raw => Target { floor: Some(500e3), goal: Some(1e6), goal_per_cpu_second: Some(1.4e6) },
+            Self::Processed => Target { floor: Some(250e3), goal: Some(500e3), goal_per_cpu_second: Some(600e3) },
+            Self::Both => Target { floor: Some(180e3), goal: Some(350e3), goal_per_cpu_second: None },
+            Self::Produce => Target { floor: Some(400e3), goal: Some(800e3), goal_per_cpu_second: None },
         }
     }
 
