@@ -4,9 +4,11 @@
 
 mod audit;
 mod broker;
+mod command_line;
 mod faults;
 mod feed;
 mod http;
+mod local;
 mod sink;
 mod store;
 mod topics;
