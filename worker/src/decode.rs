@@ -320,12 +320,7 @@ impl Payload<'_> {
 /// Returns the event time of a row in microseconds since 1970; None where it is null.
 #[must_use]
 pub fn event_time_micros(schema: &Schema, values: &[Value<'_>]) -> Option<i64> {
-    const DAY_MICROS: i64 = 86_400_000_000;
-    match values.get(schema.event_time) {
-        Some(Value::Timestamp(micros)) => Some(*micros),
-        Some(Value::Date(days)) => Some(i64::from(*days) * DAY_MICROS),
-        _ => None,
-    }
+    values.get(schema.event_time).and_then(Value::event_time_micros)
 }
 
 #[inline]
@@ -401,26 +396,13 @@ fn whole_record(class: &'static str, message: String) -> DeadLetter {
 
 #[cold]
 fn column_problem(index: usize, column: &Column, problem: Problem, token: Option<Token>) -> DeadLetter {
-    let Column { name, from, column_type, .. } = column;
-    let wanted = column_type.spec_name();
-    let (class, reason) = match (problem, token) {
-        (Problem::Missing, None) => (MISSING_VALUE, format!("field {from:?} is missing and the column is not nullable")),
-        (Problem::Missing, Some(_)) => (MISSING_VALUE, format!("field {from:?} has no value and the column is not nullable")),
-        (Problem::WrongType, _) => (WRONG_TYPE, format!("{} is no {wanted}", token.map_or("nothing", kind_name))),
-        (Problem::Malformed, _) => (MALFORMED, format!("the text is no {wanted}")),
-        (Problem::OutOfRange, _) => (OUT_OF_RANGE, format!("the value is outside the range of {wanted}")),
-        (Problem::TooPrecise, _) => (TOO_PRECISE, format!("the value has more digits after the point than the {wanted} takes")),
+    let class = match problem {
+        Problem::Missing => MISSING_VALUE,
+        Problem::WrongType => WRONG_TYPE,
+        Problem::Malformed => MALFORMED,
+        Problem::OutOfRange => OUT_OF_RANGE,
+        Problem::TooPrecise => TOO_PRECISE,
     };
-    let place = token.map_or_else(String::new, |token| format!(" at byte {}", token.start));
-    DeadLetter { class, column: Some(index), message: format!("column {name}: {reason}{place}") }
-}
-
-fn kind_name(token: Token) -> &'static str {
-    match token.kind {
-        Kind::Null => "null",
-        Kind::True | Kind::False => "a boolean",
-        Kind::Number => "a number",
-        Kind::Plain | Kind::Escaped => "a string",
-        Kind::Nested => "an array or object",
-    }
+    let place = token.map_or_else(String::new, |token| format!(" (at byte {})", token.start));
+    DeadLetter { class, column: Some(index), message: format!("{}{place}", problem.describe(column)) }
 }

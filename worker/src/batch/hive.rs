@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use stockpipeline::layout;
 use stockpipeline::rules::{PartitionField, Transform};
-use stockpipeline::schema::{Schema, Zone};
+use stockpipeline::schema::Schema;
 use stockpipeline::value::Value;
 
 /// Slots remembered of one field.
@@ -216,9 +216,9 @@ fn slot_of(transform: &Transform, value: &Value<'_>) -> Option<i64> {
     match value {
         Value::Timestamp(micros) => match transform {
             Transform::Year { time_zone } | Transform::Month { time_zone } | Transform::Day { time_zone } => {
-                Some(micros.div_euclid(if is_utc(time_zone) { DAY_MICROS } else { QUARTER_MICROS }))
+                Some(micros.div_euclid(if time_zone.is_utc() { DAY_MICROS } else { QUARTER_MICROS }))
             }
-            Transform::Hour { time_zone } => Some(micros.div_euclid(if is_utc(time_zone) { HOUR_MICROS } else { QUARTER_MICROS })),
+            Transform::Hour { time_zone } => Some(micros.div_euclid(if time_zone.is_utc() { HOUR_MICROS } else { QUARTER_MICROS })),
             Transform::Identity | Transform::Bucket { .. } | Transform::Truncate { .. } => None,
         },
         Value::Date(days) => Some(i64::from(*days)),
@@ -237,7 +237,7 @@ fn is_uniform(transform: &Transform, slot: i64, value: &Value<'_>) -> bool {
         }
         Transform::Identity | Transform::Bucket { .. } | Transform::Truncate { .. } => return false,
     };
-    if is_utc(zone) {
+    if zone.is_utc() {
         return true;
     }
     // The zone's clock runs through the quarter without a jump and without striking the hour inside it.
@@ -247,8 +247,4 @@ fn is_uniform(transform: &Transform, slot: i64, value: &Value<'_>) -> bool {
         (Some(first), Some(last)) => first == last && first % 900 == 0,
         _ => false,
     }
-}
-
-fn is_utc(zone: &Zone) -> bool {
-    zone.name() == "UTC"
 }

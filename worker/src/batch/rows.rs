@@ -22,18 +22,24 @@ pub(crate) struct Rows {
     pub(crate) columns: Vec<Column>,
 }
 
-/// Cells that may be null. The nulls take memory from the first one on.
+/// Cells that may be null.
 #[derive(Debug, Default)]
 pub(crate) struct Cells<T> {
     pub(crate) values: Blocks<T>,
-    pub(crate) nulls: Option<Blocks<bool>>,
+    pub(crate) nulls: Nulls,
+}
+
+/// Which cells are null. Takes memory from the first one on.
+#[derive(Debug, Default)]
+pub(crate) struct Nulls {
+    flags: Option<Blocks<bool>>,
 }
 
 /// The cells of one declared column.
 #[derive(Debug)]
 pub(crate) enum Column {
     /// String.
-    Text(Cells<()>, Texts),
+    Text(Nulls, Texts),
     /// Int and Date.
     Int(Cells<i32>),
     /// Bigint, Timestamp and short Decimals.
@@ -48,44 +54,72 @@ pub(crate) enum Column {
 
 impl<T: Copy + Default> Cells<T> {
     #[inline]
-    pub(crate) fn push(&mut self, value: Option<T>) {
-        if let Some(nulls) = &mut self.nulls {
-            nulls.push(value.is_none());
-        } else if value.is_none() {
-            let mut nulls = Blocks::default();
-            nulls.fill_to(self.values.len(), false);
-            nulls.push(true);
-            self.nulls = Some(nulls);
-        }
+    fn push(&mut self, value: Option<T>) {
+        self.nulls.push(value.is_none(), self.values.len());
         self.values.push(value.unwrap_or_default());
     }
 
+    /// Returns a row's value; None for a null.
     #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<T> {
-        if self.is_null(row) { None } else { Some(self.values.get(row)) }
-    }
-
-    #[inline]
-    pub(crate) fn is_null(&self, row: usize) -> bool {
-        self.nulls.as_ref().is_some_and(|nulls| nulls.get(row))
+        if self.nulls.contain(row) { None } else { Some(self.values.get(row)) }
     }
 
     fn free(&mut self, block: usize) {
         self.values.free(block);
-        if let Some(nulls) = &mut self.nulls {
-            nulls.free(block);
+        self.nulls.free(block);
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.values.memory_bytes() + self.nulls.memory_bytes()
+    }
+}
+
+impl Nulls {
+    /// Notes whether the cell that follows `rows` others is null.
+    #[inline]
+    fn push(&mut self, is_null: bool, rows: usize) {
+        if let Some(flags) = &mut self.flags {
+            flags.push(is_null);
+        } else if is_null {
+            self.begin(rows);
+        }
+    }
+
+    #[cold]
+    fn begin(&mut self, rows: usize) {
+        let mut flags = Blocks::default();
+        flags.fill_to(rows, false);
+        flags.push(true);
+        self.flags = Some(flags);
+    }
+
+    /// Returns whether there may be any.
+    pub(crate) fn any(&self) -> bool {
+        self.flags.is_some()
+    }
+
+    /// Returns whether a row's cell is null.
+    #[inline]
+    pub(crate) fn contain(&self, row: usize) -> bool {
+        self.flags.as_ref().is_some_and(|flags| flags.get(row))
+    }
+
+    fn free(&mut self, block: usize) {
+        if let Some(flags) = &mut self.flags {
+            flags.free(block);
         }
     }
 
     fn memory_bytes(&self) -> usize {
-        self.values.memory_bytes() + self.nulls.as_ref().map_or(0, Blocks::memory_bytes)
+        self.flags.as_ref().map_or(0, Blocks::memory_bytes)
     }
 }
 
 impl Column {
     fn of(column_type: &ColumnType) -> Self {
         match column_type {
-            ColumnType::String => Self::Text(Cells::default(), Texts::default()),
+            ColumnType::String => Self::Text(Nulls::default(), Texts::default()),
             ColumnType::Int | ColumnType::Date { .. } => Self::Int(Cells::default()),
             ColumnType::Decimal { precision, .. } if *precision > LONG_DIGITS => Self::Wide(Cells::default()),
             ColumnType::Bigint | ColumnType::Timestamp { .. } | ColumnType::Decimal { .. } => Self::Long(Cells::default()),
@@ -98,12 +132,12 @@ impl Column {
     #[inline]
     fn push(&mut self, value: &Value<'_>) {
         match (self, value) {
-            (Self::Text(cells, texts), Value::String(text)) => {
-                cells.push(Some(()));
+            (Self::Text(nulls, texts), Value::String(text)) => {
+                nulls.push(false, texts.rows());
                 texts.push(text);
             }
-            (Self::Text(cells, texts), _) => {
-                cells.push(None);
+            (Self::Text(nulls, texts), _) => {
+                nulls.push(true, texts.rows());
                 texts.push("");
             }
             (Self::Int(cells), Value::Int(value) | Value::Date(value)) => cells.push(Some(*value)),
@@ -130,8 +164,8 @@ impl Column {
 
     fn free(&mut self, block: usize) {
         match self {
-            Self::Text(cells, texts) => {
-                cells.free(block);
+            Self::Text(nulls, texts) => {
+                nulls.free(block);
                 texts.free(block);
             }
             Self::Int(cells) => cells.free(block),
@@ -144,7 +178,7 @@ impl Column {
 
     fn memory_bytes(&self) -> usize {
         match self {
-            Self::Text(cells, texts) => cells.memory_bytes() + texts.memory_bytes(),
+            Self::Text(nulls, texts) => nulls.memory_bytes() + texts.memory_bytes(),
             Self::Int(cells) => cells.memory_bytes(),
             Self::Long(cells) => cells.memory_bytes(),
             Self::Wide(cells) => cells.memory_bytes(),

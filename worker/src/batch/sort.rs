@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::rows::{Cells, Column, Rows};
+use super::rows::{Column, Nulls, Rows};
 use super::texts::Texts;
 
 /// The sort columns of a buffer's rows, each text column with the rank of its texts.
@@ -28,14 +28,14 @@ impl Sorter {
         let columns: Vec<(&Column, &[u32])> = self.columns.iter().map(|(index, ranks)| (&rows.columns[*index], ranks.as_slice())).collect();
         match columns.as_slice() {
             [] => {}
-            [(Column::Text(cells, texts), ranks)] => sort_by_key(order, |row| rank(cells, texts, ranks, row)),
+            [(Column::Text(nulls, texts), ranks)] => sort_by_key(order, |row| rank(nulls, texts, ranks, row)),
             [(Column::Long(time), _)] => sort_by_key(order, |row| time.get(row as usize)),
             [(Column::Int(time), _)] => sort_by_key(order, |row| time.get(row as usize)),
-            [(Column::Text(cells, texts), ranks), (Column::Long(time), _)] => {
-                sort_by_key(order, |row| (rank(cells, texts, ranks, row), time.get(row as usize)));
+            [(Column::Text(nulls, texts), ranks), (Column::Long(time), _)] => {
+                sort_by_key(order, |row| (rank(nulls, texts, ranks, row), time.get(row as usize)));
             }
-            [(Column::Text(cells, texts), ranks), (Column::Int(time), _)] => {
-                sort_by_key(order, |row| (rank(cells, texts, ranks, row), time.get(row as usize)));
+            [(Column::Text(nulls, texts), ranks), (Column::Int(time), _)] => {
+                sort_by_key(order, |row| (rank(nulls, texts, ranks, row), time.get(row as usize)));
             }
             _ => order.sort_by(|left, right| {
                 let mut compared = columns.iter().map(|(column, ranks)| compare(column, ranks, *left, *right));
@@ -80,8 +80,8 @@ fn ranks(texts: &Texts) -> Vec<u32> {
 }
 
 #[inline]
-fn rank(cells: &Cells<()>, texts: &Texts, ranks: &[u32], row: u32) -> u32 {
-    if cells.is_null(row as usize) {
+fn rank(nulls: &Nulls, texts: &Texts, ranks: &[u32], row: u32) -> u32 {
+    if nulls.contain(row as usize) {
         return 0;
     }
     ranks.get(texts.entry(row as usize) as usize).copied().unwrap_or_default()
@@ -90,7 +90,7 @@ fn rank(cells: &Cells<()>, texts: &Texts, ranks: &[u32], row: u32) -> u32 {
 fn compare(column: &Column, ranks: &[u32], left: u32, right: u32) -> Ordering {
     let (first, second) = (left as usize, right as usize);
     match column {
-        Column::Text(cells, texts) => rank(cells, texts, ranks, left).cmp(&rank(cells, texts, ranks, right)),
+        Column::Text(nulls, texts) => rank(nulls, texts, ranks, left).cmp(&rank(nulls, texts, ranks, right)),
         Column::Int(cells) => cells.get(first).cmp(&cells.get(second)),
         Column::Long(cells) => cells.get(first).cmp(&cells.get(second)),
         Column::Wide(cells) => cells.get(first).cmp(&cells.get(second)),

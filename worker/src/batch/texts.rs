@@ -39,6 +39,11 @@ impl Texts {
         self.rows.push(entry);
     }
 
+    /// Returns how many rows were appended.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Returns the number of a row's text; rows of one number have one text.
     #[inline]
     pub(crate) fn entry(&self, row: usize) -> u32 {

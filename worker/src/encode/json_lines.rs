@@ -56,9 +56,9 @@ impl Rows<'_> {
 
 fn push_cell(column: &Column, column_type: &ColumnType, row: usize, clock: &mut ClockText, out: &mut Vec<u8>) {
     match column {
-        Column::Text(cells, texts) => {
+        Column::Text(nulls, texts) => {
             let text = std::str::from_utf8(texts.bytes(texts.entry(row))).unwrap_or_default();
-            push_text((!cells.is_null(row)).then_some(text), out);
+            push_text((!nulls.contain(row)).then_some(text), out);
         }
         Column::Int(cells) => match (cells.get(row), column_type) {
             (None, _) => push_null(out),

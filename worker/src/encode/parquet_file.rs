@@ -17,7 +17,7 @@ use stockpipeline::schema::ColumnType;
 
 use super::{Rows, arrow_type, scale_of, schema_of};
 use crate::batch::blocks::BLOCK;
-use crate::batch::rows::{Cells, Column, LONG_DIGITS};
+use crate::batch::rows::{Cells, Column, LONG_DIGITS, Nulls};
 use crate::batch::texts::Texts;
 
 /// Rows gathered at a time: what is not yet encoded of them is held twice.
@@ -112,7 +112,7 @@ fn properties(compression: PageCompression) -> WriterProperties {
 
 fn array(column: &Column, column_type: &ColumnType, slice: &[u32]) -> ArrayRef {
     match column {
-        Column::Text(cells, texts) => text_array(cells, texts, slice),
+        Column::Text(nulls, texts) => text_array(nulls, texts, slice),
         Column::Int(cells) => {
             let (values, nulls) = gather(cells, slice);
             if let ColumnType::Date { .. } = column_type {
@@ -141,23 +141,25 @@ fn array(column: &Column, column_type: &ColumnType, slice: &[u32]) -> ArrayRef {
         }
         Column::Boolean(cells) => {
             let values = BooleanBuffer::collect_bool(slice.len(), |index| cells.values.get(slice[index] as usize));
-            Arc::new(BooleanArray::new(values, nulls_of(cells, slice)))
+            Arc::new(BooleanArray::new(values, gather_nulls(&cells.nulls, slice)))
         }
     }
 }
 
 fn gather<T: arrow::datatypes::ArrowNativeType + Default>(cells: &Cells<T>, slice: &[u32]) -> (ScalarBuffer<T>, Option<NullBuffer>) {
     let values: Vec<T> = slice.iter().map(|row| cells.values.get(*row as usize)).collect();
-    (ScalarBuffer::from(values), nulls_of(cells, slice))
+    (ScalarBuffer::from(values), gather_nulls(&cells.nulls, slice))
 }
 
-fn nulls_of<T>(cells: &Cells<T>, slice: &[u32]) -> Option<NullBuffer> {
-    let nulls = cells.nulls.as_ref()?;
-    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(slice.len(), |index| !nulls.get(slice[index] as usize)));
+fn gather_nulls(nulls: &Nulls, slice: &[u32]) -> Option<NullBuffer> {
+    if !nulls.any() {
+        return None;
+    }
+    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(slice.len(), |index| !nulls.contain(slice[index] as usize)));
     if nulls.null_count() == 0 { None } else { Some(nulls) }
 }
 
-fn text_array(cells: &Cells<()>, texts: &Texts, slice: &[u32]) -> ArrayRef {
+fn text_array(nulls: &Nulls, texts: &Texts, slice: &[u32]) -> ArrayRef {
     let mut bytes = Vec::new();
     let mut ends = Vec::with_capacity(slice.len() + 1);
     ends.push(0_i32);
@@ -168,5 +170,5 @@ fn text_array(cells: &Cells<()>, texts: &Texts, slice: &[u32]) -> ArrayRef {
         );
     }
     let ends = OffsetBuffer::new(ScalarBuffer::from(ends));
-    Arc::new(StringArray::new(ends, Buffer::from_vec(bytes), nulls_of(cells, slice)))
+    Arc::new(StringArray::new(ends, Buffer::from_vec(bytes), gather_nulls(nulls, slice)))
 }
