@@ -4,10 +4,12 @@
 
 mod audit;
 mod broker;
+mod command_line;
 mod faults;
 mod feed;
 mod http;
 mod producer;
+mod local;
 mod sink;
 mod store;
 mod topics;
