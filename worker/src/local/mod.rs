@@ -123,14 +123,16 @@ pub async fn run(local: Local) -> Result<Summary, LocalError> {
     if matches!(local.pipeline.source, Source::ExternalTopic) {
         return Err(LocalError::NoRows);
     }
+    // Before anything is made: a source that can't be read leaves no folder.
+    let feed = open_feed(&local).await?;
     let folder = bucket_folder(&local.pipeline, &local.output);
     let (server, auditor) = serve_bucket(&local.pipeline, &folder).await.map_err(|source| LocalError::Folder { folder, source })?;
-    let ran = run_over(&local, &server, &auditor).await;
+    let ran = run_over(&local, feed, &server, &auditor).await;
     server.shutdown().await;
     ran
 }
 
-async fn run_over(local: &Local, server: &EmbeddedS3, auditor: &Store) -> Result<Summary, LocalError> {
+async fn run_over(local: &Local, feed: Feed, server: &EmbeddedS3, auditor: &Store) -> Result<Summary, LocalError> {
     let partitions = home::partitions(&local.pipeline);
     let broker = EmbeddedBroker::start().map_err(LocalError::Broker)?;
     broker.create_topic(&local.pipeline.kafka.topic.name, partitions).map_err(LocalError::Broker)?;
@@ -139,7 +141,6 @@ async fn run_over(local: &Local, server: &EmbeddedS3, auditor: &Store) -> Result
         broker.create_topic(&producer.slots_topic, slots).map_err(LocalError::Broker)?;
     }
     let pipeline = Arc::new(home::at_home(local.pipeline.clone(), &broker.bootstrap_servers(), &server.endpoint()));
-    let feed = open_feed(local, &pipeline).await?;
     let epoch = home::epoch(&local.pipeline, feed.fingerprint());
     let started = Instant::now();
     let progress = Arc::new(Progress::new(usize::try_from(partitions).unwrap_or(0)));
@@ -178,7 +179,7 @@ async fn run_over(local: &Local, server: &EmbeddedS3, auditor: &Store) -> Result
     })
 }
 
-async fn open_feed(local: &Local, pipeline: &Pipeline) -> Result<Feed, LocalError> {
+async fn open_feed(local: &Local) -> Result<Feed, LocalError> {
     let places = feed::Places {
         base_dir: local.folder.clone(),
         config_maps_dir: local.folder.clone(),
@@ -186,6 +187,7 @@ async fn open_feed(local: &Local, pipeline: &Pipeline) -> Result<Feed, LocalErro
         s3: None,
         limits: feed::Limits::default(),
     };
+    let pipeline = &local.pipeline;
     let opening = feed::Opening {
         schema: &pipeline.schema,
         key_column: pipeline.producer.as_ref().map_or(0, |producer| producer.key_column),

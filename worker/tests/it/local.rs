@@ -106,7 +106,8 @@ fn the_demo_stores_every_row_once_and_a_second_run_adds_nothing() {
 #[test]
 fn a_run_that_is_killed_goes_on_and_ends_with_the_same_rows() {
     let demo = example("demo.yaml");
-    for failpoint in ["before-plan:1:kill", "plan-stored:2:kill", "object-stored:7:kill", "all-objects-stored:1:kill", "committed:2:kill"] {
+    for failpoint in ["before-plan:1:kill", "plan-stored:2:kill", "object-stored:7:kill", "all-objects-stored:1:kill", "commit-sent:2:kill"]
+    {
         let output = tempfile::tempdir().unwrap();
         let killed = local(&demo, output.path(), failpoint);
         assert_eq!(killed.status.code(), None, "{failpoint} did not kill: {}", said(&killed));
