@@ -242,8 +242,9 @@ impl ClientContext for SourceContext {
         let mut seen = Observation::default();
         seen.throttle_millis = statistics.brokers.values().filter_map(|b| b.throttle.as_ref()).map(|window| window.max).max().unwrap_or(0);
         for partition in statistics.topics.get(&self.topic).into_iter().flat_map(|topic| topic.partitions.values()) {
-            seen.fetched_messages += partition.fetchq_cnt;
-            seen.fetched_bytes += partition.fetchq_size;
+            // Each partition's queue is forwarded to the one of ours, and tells that one's length.
+            seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);
+            seen.fetched_bytes = seen.fetched_bytes.max(i64::try_from(partition.fetchq_size).map_or(0, i64::unsigned_abs));
             if partition.ls_offset >= 0 {
                 seen.log_ends.push((partition.partition, partition.ls_offset));
             }

@@ -15,7 +15,7 @@ use crate::usage::Meter;
 /// Bytes fetched ahead, as a sink in a pod of 512 MiB would.
 const FETCH_AHEAD_BYTES: usize = 64 << 20;
 /// End of all patience.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Measures from the first message on: the group's join is not part of it.
 pub(crate) fn measure(hosted: &Hosted) -> anyhow::Result<Measurement> {

@@ -80,23 +80,17 @@ impl Figure {
         let target = self.target();
         let (messages, speed) = (run.messages as f64, run.messages as f64 / run.seconds);
         let per_million = 1e6 / messages;
-        let mut line = format!("{:<10} {:>9} messages/s", self.name(), thousands(speed));
+        let mut parts = vec![format!("{:<10} {:>9} messages/s", self.name(), thousands(speed))];
         for (name, wanted) in [("floor", target.floor), ("goal", target.goal)] {
-            if let Some(wanted) = wanted {
-                line += &format!(" = {:.2} x {name} {}", speed / wanted, thousands(wanted));
-            }
+            parts.extend(wanted.map(|wanted| format!("= {:.2} x {name} {}", speed / wanted, thousands(wanted))));
         }
-        line += &format!("; {:.2} CPU s a million", run.cpu_seconds * per_million);
-        if let Some(wanted) = target.goal_per_cpu_second {
-            line += &format!(" = {:.2} x goal", messages / run.cpu_seconds / wanted);
-        }
-        line += &format!("; peak {} MiB;", run.peak_bytes >> 20);
+        parts.push(format!("| {:.2} CPU s a million", run.cpu_seconds * per_million));
+        parts.extend(target.goal_per_cpu_second.map(|wanted| format!("= {:.2} x goal", messages / run.cpu_seconds / wanted)));
+        parts.push(format!("| peak {} MiB |", run.peak_bytes >> 20));
         let mut threads: Vec<_> = run.thread_seconds.iter().collect();
         threads.sort_by(|a, b| b.1.total_cmp(a.1));
-        for (name, seconds) in threads.into_iter().take(5) {
-            line += &format!(" {name} {:.2}", seconds * per_million);
-        }
-        line
+        parts.extend(threads.into_iter().take(5).map(|(name, seconds)| format!("{name} {:.2}", seconds * per_million)));
+        parts.join(" ")
     }
 }
 
@@ -112,7 +106,7 @@ fn thousands(number: f64) -> String {
     let digits = (number as u64).to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

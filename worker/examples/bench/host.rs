@@ -29,7 +29,7 @@ const SLOTS: i32 = 16;
 /// Messages that go to one partition in a row, so that each makes full batches.
 const BLOCK: usize = 5_000;
 /// Wait for the last acknowledgement.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 
 /// What the broker is filled with.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -112,7 +112,7 @@ fn workspace(folder: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("stockpipeline-bench-")
         .tempdir_in(&parent)
-        .with_context(|| format!("failed to make a folder in {parent:?}"))
+        .with_context(|| format!("failed to make a folder in {}", parent.display()))
 }
 
 /// Removes what a run has stored, so that the next one finds as much room.

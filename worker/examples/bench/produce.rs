@@ -1,6 +1,7 @@
 //! Runs a whole producer over a CSV file until the broker has acknowledged its last row.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{Builder, sleep};
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,13 @@ use serde_json::json;
 use stockpipeline::Pipeline;
 use stockpipeline::layout::Epoch;
 use stockpipeline_worker::clock::{boottime_millis, wall_millis};
+use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::feed::{Feed, Limits, Opening, Places};
 use stockpipeline_worker::metrics::ProducerMetrics;
 use stockpipeline_worker::producer::{self, Context, Delivery, Outcome, TopicDuty, WhenDone};
 use stockpipeline_worker::progress::Progress;
 use stockpipeline_worker::sink::SESSION_TIMEOUT;
-use stockpipeline_worker::status::{Role, State, Status, StatusCell};
+use stockpipeline_worker::status::{Role, Status, StatusCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::figure::Measurement;
@@ -22,12 +24,12 @@ use crate::host::{CSV_FILE, Hosted, PRODUCED_PARTITIONS, produced_topic};
 use crate::pipeline::{Zones, check, clients, document};
 use crate::usage::Meter;
 
-/// How often the start is looked for.
+/// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(2);
 /// End of all patience.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 
-/// Measures from the assignment of the slots until all rows are acknowledged. The broker forgets what it has no room for.
+/// Measures from the start of the producer, its joining of the group included, until all rows are acknowledged. The broker forgets what it has no room for.
 pub(crate) fn measure(hosted: &Hosted) -> anyhow::Result<Measurement> {
     let pipeline = pipeline(hosted)?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -35,22 +37,19 @@ pub(crate) fn measure(hosted: &Hosted) -> anyhow::Result<Measurement> {
     let progress = Arc::new(Progress::new(usize::try_from(PRODUCED_PARTITIONS)?));
     let feed = runtime.block_on(open(hosted, &pipeline))?;
     let context = context(pipeline, feed, &progress, &status)?;
-    let producer = Builder::new().name("producer".to_owned()).spawn(move || producer::run(context))?;
+    let meter = Meter::start()?;
+    let running = Builder::new().name("producer".to_owned()).spawn(move || producer::run(context))?;
 
     let deadline = Instant::now() + DEADLINE;
-    let mut meter = None;
-    while !progress.produced_all.load(std::sync::atomic::Ordering::Acquire) {
-        ensure!(!producer.is_finished(), "the producer has ended: {:?}", status.read().last_error);
+    while !progress.produced_all.load(Ordering::Acquire) {
+        ensure!(!running.is_finished(), "the producer has ended: {:?}", status.read().last_error);
         ensure!(Instant::now() < deadline, "the producer has not ended: {:?}", status.read());
-        if meter.is_none() && status.read().state == State::Running {
-            meter = Some(Meter::start()?);
-        }
         sleep(LOOK);
     }
-    let measured = meter.context("the producer never ran")?.stop(hosted.load.messages);
-    let outcome = producer.join().map_err(|_| anyhow!("the producer has panicked"))??;
+    let measured = meter.stop(hosted.load.messages);
+    let outcome = running.join().map_err(|_| anyhow!("the producer has panicked"))??;
     ensure!(outcome == Outcome::Completed, "the producer has ended early");
-    let produced: i64 = progress.partitions.iter().map(|partition| partition.produced.load(std::sync::atomic::Ordering::Acquire)).sum();
+    let produced: i64 = progress.partitions.iter().map(|partition| partition.produced.load(Ordering::Acquire)).sum();
     ensure!(u64::try_from(produced)? == hosted.load.messages, "the producer has produced {produced} rows");
     measured
 }
@@ -97,5 +96,6 @@ fn context(pipeline: Pipeline, feed: Feed, progress: &Arc<Progress>, status: &St
         status: status.clone(),
         metrics: ProducerMetrics::default(),
         shutdown: CancellationToken::new(),
+        failpoints: Failpoints::default(),
     })
 }

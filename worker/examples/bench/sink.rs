@@ -13,8 +13,8 @@ use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
 use stockpipeline_worker::progress::Progress;
-use stockpipeline_worker::sink::{self, ATTEMPT_TIMEOUT, Context, SESSION_TIMEOUT, TAIL_TRUSTED_FOR};
-use stockpipeline_worker::status::{Role, State, Status, StatusCell};
+use stockpipeline_worker::sink::{self, Context, SESSION_TIMEOUT, TAIL_TRUSTED_FOR, attempt_timeout};
+use stockpipeline_worker::status::{Role, Status, StatusCell};
 use stockpipeline_worker::store::{Credentials, Gate, Settings, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -28,9 +28,9 @@ const MEMORY_BYTES: usize = 300 << 20;
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(2);
 /// End of all patience.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 
-/// Measures from the assignment of the partitions until all messages are durable.
+/// Measures from the start of the sink, its joining of the group included, until all messages are durable.
 pub(crate) fn measure(hosted: &Hosted, zones: Zones, name: &str) -> anyhow::Result<Measurement> {
     let pipeline = pipeline(hosted, zones, &format!("{name}-{}", hosted.run))?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -39,19 +39,16 @@ pub(crate) fn measure(hosted: &Hosted, zones: Zones, name: &str) -> anyhow::Resu
     let shutdown = CancellationToken::new();
     let context = runtime.block_on(context(hosted, pipeline, zones, &progress, &status, &shutdown))?;
     let handle = runtime.handle().clone();
-    let sink = Builder::new().name("sink".to_owned()).spawn(move || sink::run(context, &handle))?;
+    let meter = Meter::start()?;
+    let sink = Builder::new().name("sink".to_owned()).spawn(move || sink::run(context, &handle).map_err(anyhow::Error::from))?;
 
     let deadline = Instant::now() + DEADLINE;
-    let mut meter = None;
     while !progress.drained() {
         ensure!(!sink.is_finished(), "the sink has ended: {:?}", status.read().last_error);
         ensure!(Instant::now() < deadline, "the sink has not ended: {:?}", status.read());
-        if meter.is_none() && status.read().state == State::Running {
-            meter = Some(Meter::start()?);
-        }
         sleep(LOOK);
     }
-    let measured = meter.ok_or_else(|| anyhow!("the sink never ran"))?.stop(hosted.load.messages);
+    let measured = meter.stop(hosted.load.messages);
     shutdown.cancel();
     let outcome = sink.join().map_err(|_| anyhow!("the sink has panicked"))??;
     ensure!(outcome.records == hosted.load.messages, "the sink has stored {} messages", outcome.records);
@@ -111,7 +108,7 @@ fn settings(hosted: &Hosted) -> Settings {
         force_path_style: true,
         kms_key_arn: None,
         credentials: Credentials::Anonymous,
-        attempt_timeout: ATTEMPT_TIMEOUT,
+        attempt_timeout: attempt_timeout(SESSION_TIMEOUT),
         give_up_after: None,
     }
 }
