@@ -14,7 +14,7 @@ use crate::store::{Credentials, Gate, Settings, Store};
 /// Longest secret that is read; keys of AWS have some hundred bytes, session tokens some thousand.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// How long a command that a person waits for retries one request.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Returns the Kafka clients of a pipeline; connects to nothing yet.
 ///
@@ -40,7 +40,7 @@ pub(super) struct StoreOptions {
 impl StoreOptions {
     /// Returns the options of a command that a person waits for.
     pub(super) fn patient() -> Self {
-        Self { attempt_timeout: Duration::from_secs(60), give_up_after: Some(PATIENCE), gate: None, metrics: StoreMetrics::default() }
+        Self { attempt_timeout: Duration::from_mins(1), give_up_after: Some(PATIENCE), gate: None, metrics: StoreMetrics::default() }
     }
 }
 

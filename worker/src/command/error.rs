@@ -86,10 +86,10 @@ pub enum CommandError {
     Producer(#[source] ProducerError),
     /// The sink can't go on.
     #[error("the sink ended")]
-    Sink(#[source] SinkError),
+    Sink(#[source] Box<SinkError>),
     /// A local run ended early.
     #[error(transparent)]
-    Local(LocalError),
+    Local(Box<LocalError>),
 }
 
 impl CommandError {

@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: LocalArguments, surroundings: Surroundings<'_
         shutdown: surroundings.shutdown,
         failpoints: surroundings.failpoints,
     };
-    let summary = local::run(local).await.map_err(CommandError::Local)?;
+    let summary = Box::pin(local::run(local)).await.map_err(|error| CommandError::Local(Box::new(error)))?;
     write!(surroundings.out, "{summary}").map_err(CommandError::Output)?;
     Ok(if summary.report.is_clean() { Exit::Done } else { Exit::User })
 }

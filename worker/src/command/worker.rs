@@ -79,7 +79,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         failpoints: surroundings.failpoints,
     };
     let runtime = Handle::current();
-    let outcome = on_thread("sink", move || sink::run(context, &runtime)).await.map_err(CommandError::Sink)?;
+    let outcome = on_thread("sink", move || sink::run(context, &runtime).map_err(Box::new)).await.map_err(CommandError::Sink)?;
     endpoints.close().await;
     if outcome.drained {
         tracing::info!(records = outcome.records, "stopped; everything that was buffered is stored");

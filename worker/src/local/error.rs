@@ -33,7 +33,7 @@ pub enum LocalError {
         /// The folder.
         folder: PathBuf,
         /// What the sink found.
-        source: SinkError,
+        source: Box<SinkError>,
     },
     /// No broker.
     #[error("failed to run the embedded broker")]
@@ -52,7 +52,7 @@ pub enum LocalError {
     Producer(#[source] ProducerError),
     /// The sink ended.
     #[error("the sink ended")]
-    Sink(#[source] SinkError),
+    Sink(#[source] Box<SinkError>),
     /// A partition can't go on.
     #[error("the sink can't go on: {reason}: {message}")]
     Stopped {

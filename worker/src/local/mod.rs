@@ -52,7 +52,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 /// Total time of one attempt of an S3 request; below [`SESSION_TIMEOUT`], and the server is in this process.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one S3 request is retried: the server is in this process, so what does not heal is a full disk or a bug.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
 /// How often a run looks whether everything is durable.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Name under which a local run seals plans.
@@ -61,7 +61,7 @@ const WORKER: &str = "local";
 /// A thread answers unless it panics, and a panic ends the process.
 const NO_ANSWER: &str = "it ended without an answer";
 
-type SinkEnd = Result<sink::Outcome, SinkError>;
+type SinkEnd = Result<sink::Outcome, Box<SinkError>>;
 type ProducerEnd = Result<producer::Outcome, ProducerError>;
 
 /// What a local run needs.
@@ -251,16 +251,16 @@ impl Journey<'_> {
         // Whatever ends this future early stops both.
         let _guards = (stop_producer.clone().drop_guard(), stop_sink.clone().drop_guard());
         let mut sink = self.start_sink(server, &clients, &status, &stop_sink).await?;
-        let producer = self.start_producer(feed, &clients, &stop_producer)?;
+        let feeding = self.start_producer(feed, &clients, &stop_producer)?;
         let mut outcome = None;
-        let produced = tokio::select! {
-            produced = producer => Some(produced),
+        let answer = tokio::select! {
+            answer = feeding => Some(answer),
             ended = &mut sink => {
                 outcome = Some(ended);
                 None
             }
         };
-        let failure = match produced {
+        let failure = match answer {
             Some(Ok(Err(error))) => Some(LocalError::Producer(error)),
             Some(Ok(Ok(_))) | None => None,
             Some(Err(_)) => Some(LocalError::Thread(io::Error::other(NO_ANSWER))),
@@ -367,11 +367,11 @@ impl Journey<'_> {
             failpoints: self.local.failpoints.clone(),
         };
         let runtime = Handle::current();
-        on_thread("sink", move || sink::run(context, &runtime))
+        on_thread("sink", move || sink::run(context, &runtime).map_err(Box::new))
     }
 
-    fn sink_failed(&self, source: SinkError) -> LocalError {
-        match source {
+    fn sink_failed(&self, source: Box<SinkError>) -> LocalError {
+        match &*source {
             SinkError::Start(sink::StartError::LedgerMissing { .. }) => {
                 LocalError::OthersData { folder: bucket_folder(&self.pipeline, &self.local.output), source }
             }

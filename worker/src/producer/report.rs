@@ -120,6 +120,10 @@ impl Report {
         if let Some(total) = context.feed.rows_total() {
             context.progress.rows_total.store(total, Ordering::Relaxed);
         }
+        if let Some(bytes) = context.feed.bytes_read() {
+            context.progress.bytes_read.store(bytes.read, Ordering::Relaxed);
+            context.progress.bytes_total.store(bytes.total, Ordering::Relaxed);
+        }
         if let Some(trouble) = context.clients.trouble() {
             let reason = match trouble.reason {
                 crate::kafka::Reason::AuthFailed => Reason::AuthFailed,
