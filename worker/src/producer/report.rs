@@ -109,6 +109,10 @@ impl Report {
     pub(super) fn stands(&mut self, context: &Context, standing: &Standing<'_>) {
         Self::beat(context);
         context.progress.rows_read.store(standing.cursor, Ordering::Relaxed);
+        if let Some(bytes) = context.feed.bytes_read() {
+            context.progress.bytes_read.store(bytes.read, Ordering::Relaxed);
+            context.progress.bytes_total.store(bytes.total, Ordering::Relaxed);
+        }
         let is_complete = standing.state == State::Completed;
         if is_complete {
             // Those who wait for the end must see the last acknowledged rows first; release makes them visible.
@@ -119,10 +123,6 @@ impl Report {
         }
         if let Some(total) = context.feed.rows_total() {
             context.progress.rows_total.store(total, Ordering::Relaxed);
-        }
-        if let Some(bytes) = context.feed.bytes_read() {
-            context.progress.bytes_read.store(bytes.read, Ordering::Relaxed);
-            context.progress.bytes_total.store(bytes.total, Ordering::Relaxed);
         }
         if let Some(trouble) = context.clients.trouble() {
             let reason = match trouble.reason {

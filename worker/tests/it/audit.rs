@@ -182,6 +182,7 @@ async fn an_empty_bucket_is_clean() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of damages")]
 async fn every_kind_of_damage_is_found_and_named() {
     use DifferenceKind::{
         Chain, ForeignObject, ForeignRow, MissingObject, ObjectMark, Plan as PlanKind, Repeated, Root as RootKind, RowCount,

@@ -219,7 +219,7 @@ spec:
 
 /// Waits until a condition holds; the child must not end before.
 fn wait_for(child: &mut Child, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !condition() {
         if let Some(status) = child.try_wait().unwrap() {
             let stderr =

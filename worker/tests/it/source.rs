@@ -11,7 +11,7 @@ use stockpipeline::checked::{Kafka, KafkaAuth, Topic};
 use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::embedded::EmbeddedBroker;
 use stockpipeline_worker::kafka::{Clients, Identity};
-use stockpipeline_worker::source::{Event, Joining, Placement, Signal, Source};
+use stockpipeline_worker::source::{Event, Joining, Message, Placement, Signal, Source};
 
 const TOPIC: &str = "ticks";
 const WAIT: Duration = Duration::from_millis(50);
@@ -48,7 +48,7 @@ impl Reader {
     fn take(&mut self) {
         self.source.poll();
         let taken = self.source.take(WAIT);
-        self.offsets.extend(taken.runs.iter().flat_map(|run| &run.messages).map(|message| message.offset()));
+        self.offsets.extend(taken.runs.iter().flat_map(|run| &run.messages).map(Message::offset));
         for signal in taken.signals {
             if let Signal::End { offset, .. } = signal {
                 self.ended_at = Some(offset);
@@ -57,7 +57,7 @@ impl Reader {
     }
 
     fn until(&mut self, mut condition: impl FnMut(&mut Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !condition(self) {
             assert!(Instant::now() < deadline, "waited in vain; offsets {:?}", self.offsets);
             self.take();
