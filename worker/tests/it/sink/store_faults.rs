@@ -93,7 +93,7 @@ fn memory_stays_in_its_budget_while_the_store_is_gone() {
     const BUDGET: usize = 8 << 20;
     const RECORDS: i64 = 30_000;
     let stage = Stage::new(8);
-    let sink = stage.sink_with("only", stage.pipeline(|spec| spec["sink"]["rotation"]["maxInterval"] = "1h".into()), |context| {
+    let sink = stage.sink_with("only", stage.pipeline(|spec| spec["sink"]["rotation"]["maxInterval"] = "5s".into()), |context| {
         context.memory_bytes = BUDGET;
     });
     until("the sink has its partitions", || sink.status.read().sink.as_ref().is_some_and(|sink| sink.partitions.len() == 8));
