@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Variable with crash points, for tests.
-const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINTS";
+const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINT";
 /// Longest message that the kubelet takes.
 const TERMINATION_MESSAGE_BYTES: usize = 4096;
 /// How long tasks that nobody waits for may still run at the end.
@@ -35,6 +35,8 @@ fn main() -> ExitCode {
     end_on_panic();
     let exit = match run(arguments.command, screen) {
         Ok(exit) => exit,
+        // Whoever read the results has seen enough, as in a pipe to `head`.
+        Err(failure) if failure.is_broken_pipe() => Exit::Done,
         Err(failure) => {
             eprintln!("error: {:#}", failure.error);
             leave_message(&format!("{:#}", failure.error));
@@ -54,6 +56,11 @@ impl Failure {
     fn of_command(error: CommandError) -> Self {
         let exit = error.class().exit();
         Self { error: error.into(), exit }
+    }
+
+    fn is_broken_pipe(&self) -> bool {
+        self.error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+            && matches!(self.error.downcast_ref(), Some(CommandError::Output(_)))
     }
 
     fn of_system(error: io::Error, act: &'static str) -> Self {

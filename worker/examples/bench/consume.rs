@@ -4,29 +4,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use rdkafka::config::ClientConfig;
 use stockpipeline_worker::contact::Contact;
-use stockpipeline_worker::kafka::TokenSource;
-use stockpipeline_worker::source::{Event, Joining, Source};
+use stockpipeline_worker::source::{Event, Joining, Placement, Source};
 
 use crate::figure::Measurement;
 use crate::host::{Hosted, TOPIC};
+use crate::pipeline::{Zones, clients, pipeline};
 use crate::usage::Meter;
 
 /// Bytes fetched ahead, as a sink in a pod of 512 MiB would.
 const FETCH_AHEAD_BYTES: usize = 64 << 20;
 /// End of all patience.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// Measures from the first message on: the group's join is not part of it.
 pub(crate) fn measure(hosted: &Hosted) -> anyhow::Result<Measurement> {
-    let mut clients = ClientConfig::new();
-    clients.set("bootstrap.servers", &hosted.bootstrap_servers);
+    let group = format!("consume-{}", hosted.run);
+    let clients = clients(&pipeline(hosted, Zones::Processed, &group)?)?;
     let mut source = Source::join(Joining {
-        clients,
-        tokens: TokenSource::default(),
+        clients: clients.client_config(),
+        callbacks: clients.context(),
         topic: TOPIC,
-        group: &format!("consume-{}", hosted.run),
+        group: &group,
         session_timeout: Duration::from_secs(6),
         fetch_ahead_bytes: FETCH_AHEAD_BYTES,
         contact: Arc::new(Contact::new(Duration::from_secs(6))),
@@ -39,7 +38,8 @@ pub(crate) fn measure(hosted: &Hosted) -> anyhow::Result<Measurement> {
         for event in source.poll() {
             match event {
                 Event::Assigned(partitions) => {
-                    source.assign(&partitions.into_iter().map(|partition| (partition, 0)).collect::<Vec<_>>())?;
+                    let place = |partition| Placement { partition, offset: 0, leader_epoch: None };
+                    source.assign(&partitions.into_iter().map(place).collect::<Vec<_>>())?;
                 }
                 Event::Revoked(_) | Event::Lost(_) | Event::RebalanceFailed(_) => bail!("the group has changed: {event:?}"),
                 Event::Trouble { .. } | Event::Observed(_) => {}

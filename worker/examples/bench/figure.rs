@@ -11,6 +11,16 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Figure {
     /// Taking messages from Kafka and doing nothing with them: the ceiling of every sink.
     Consume,
+    /// The raw zone alone, as plain JSON lines.
+    Raw,
+    /// The raw zone alone, compressed as it is by default.
+    RawZstd,
+    /// The processed zone alone: every value parsed and typed, Parquet with zstd.
+    Processed,
+    /// The raw zone (zstd) and the processed zone in one pass.
+    Both,
+    /// A CSV file to Kafka: idempotent, acknowledged by all replicas.
+    Produce,
 }
 
 /// What a figure should reach.
@@ -40,18 +50,27 @@ pub(crate) struct Measurement {
 
 impl Figure {
     /// Every figure, in the order of the output.
-    pub(crate) const ALL: [Self; 1] = [Self::Consume];
+    pub(crate) const ALL: [Self; 6] = [Self::Consume, Self::Raw, Self::RawZstd, Self::Processed, Self::Both, Self::Produce];
 
     /// Returns the name on the command line and in the output.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Consume => "consume",
+            Self::Raw => "raw",
+            Self::RawZstd => "raw-zstd",
+            Self::Processed => "processed",
+            Self::Both => "both",
+            Self::Produce => "produce",
         }
     }
 
     fn target(self) -> Target {
         match self {
-            Self::Consume => Target { floor: None, goal: None, goal_per_cpu_second: None },
+            Self::Consume | Self::RawZstd => Target { floor: None, goal: None, goal_per_cpu_second: None },
+            Self::Raw => Target { floor: Some(500e3), goal: Some(1e6), goal_per_cpu_second: Some(1.4e6) },
+            Self::Processed => Target { floor: Some(250e3), goal: Some(500e3), goal_per_cpu_second: Some(600e3) },
+            Self::Both => Target { floor: Some(180e3), goal: Some(350e3), goal_per_cpu_second: None },
+            Self::Produce => Target { floor: Some(400e3), goal: Some(800e3), goal_per_cpu_second: None },
         }
     }
 
@@ -61,23 +80,17 @@ impl Figure {
         let target = self.target();
         let (messages, speed) = (run.messages as f64, run.messages as f64 / run.seconds);
         let per_million = 1e6 / messages;
-        let mut line = format!("{:<10} {:>9} messages/s", self.name(), thousands(speed));
+        let mut parts = vec![format!("{:<10} {:>9} messages/s", self.name(), thousands(speed))];
         for (name, wanted) in [("floor", target.floor), ("goal", target.goal)] {
-            if let Some(wanted) = wanted {
-                line += &format!(" = {:.2} x {name} {}", speed / wanted, thousands(wanted));
-            }
+            parts.extend(wanted.map(|wanted| format!("= {:.2} x {name} {}", speed / wanted, thousands(wanted))));
         }
-        line += &format!("; {:.2} CPU s a million", run.cpu_seconds * per_million);
-        if let Some(wanted) = target.goal_per_cpu_second {
-            line += &format!(" = {:.2} x goal", messages / run.cpu_seconds / wanted);
-        }
-        line += &format!("; peak {} MiB;", run.peak_bytes >> 20);
+        parts.push(format!("| {:.2} CPU s a million", run.cpu_seconds * per_million));
+        parts.extend(target.goal_per_cpu_second.map(|wanted| format!("= {:.2} x goal", messages / run.cpu_seconds / wanted)));
+        parts.push(format!("| peak {} MiB |", run.peak_bytes >> 20));
         let mut threads: Vec<_> = run.thread_seconds.iter().collect();
         threads.sort_by(|a, b| b.1.total_cmp(a.1));
-        for (name, seconds) in threads.into_iter().take(5) {
-            line += &format!(" {name} {:.2}", seconds * per_million);
-        }
-        line
+        parts.extend(threads.into_iter().take(5).map(|(name, seconds)| format!("{name} {:.2}", seconds * per_million)));
+        parts.join(" ")
     }
 }
 
@@ -93,7 +106,7 @@ fn thousands(number: f64) -> String {
     let digits = (number as u64).to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

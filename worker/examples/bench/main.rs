@@ -12,10 +12,13 @@
 mod consume;
 mod figure;
 mod host;
+mod pipeline;
+mod produce;
+mod sink;
 mod tick;
 mod usage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -23,6 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::figure::{Figure, Measurement};
 use crate::host::{Host, Hosted, Load};
+use crate::pipeline::Zones;
 
 /// Measures the data path against the embedded broker and S3 server.
 #[derive(Debug, Parser)]
@@ -34,7 +38,7 @@ struct Arguments {
     #[arg(long, default_value_t = 4_800_000)]
     messages: u64,
     /// Kafka partitions; the embedded broker keeps 5 MiB of each.
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 60)]
     partitions: i32,
     /// Runs of each figure; the fastest is printed.
     #[arg(long, default_value_t = 3)]
@@ -79,7 +83,8 @@ fn main() -> anyhow::Result<()> {
 fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let figures = if arguments.figures.is_empty() { Figure::ALL.to_vec() } else { arguments.figures.clone() };
     let folder = workspace(arguments.folder.as_deref())?;
-    let load = Load { messages: arguments.messages, partitions: arguments.partitions, folder: folder.path().to_owned() };
+    let load =
+        Load { messages: arguments.messages, partitions: arguments.partitions, runs: arguments.runs, folder: folder.path().to_owned() };
     let mut host = Host::start(&load)?;
     eprintln!("{} messages of {} bytes in {} partitions", load.messages, host.hosted.message_bytes, load.partitions);
     let mut best: Vec<Option<Measurement>> = vec![None; figures.len()];
@@ -87,6 +92,7 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         for (figure, best) in figures.iter().zip(&mut best) {
             host.hosted.run = run;
             let measured = measure_in_child(*figure, &host.hosted)?;
+            remove_objects(&load.bucket().join(format!("{figure}-{run}")))?;
             eprintln!("  run {}: {}", run + 1, figure.line(&measured));
             if best.as_ref().is_none_or(|best| measured.seconds < best.seconds) {
                 *best = Some(measured);
@@ -100,13 +106,21 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn workspace(folder: Option<&std::path::Path>) -> anyhow::Result<tempfile::TempDir> {
-    let memory = std::path::Path::new("/dev/shm");
+fn workspace(folder: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
+    let memory = Path::new("/dev/shm");
     let parent = folder.map_or_else(|| if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }, ToOwned::to_owned);
     tempfile::Builder::new()
         .prefix("stockpipeline-bench-")
         .tempdir_in(&parent)
-        .with_context(|| format!("failed to make a folder in {parent:?}"))
+        .with_context(|| format!("failed to make a folder in {}", parent.display()))
+}
+
+/// Removes what a run has stored, so that the next one finds as much room.
+fn remove_objects(folder: &Path) -> anyhow::Result<()> {
+    if folder.is_dir() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 fn measure_in_child(figure: Figure, hosted: &Hosted) -> anyhow::Result<Measurement> {
@@ -121,6 +135,11 @@ fn measure_in_child(figure: Figure, hosted: &Hosted) -> anyhow::Result<Measureme
 fn measure(figure: Figure, hosted: &Hosted) -> anyhow::Result<()> {
     let measured = match figure {
         Figure::Consume => consume::measure(hosted)?,
+        Figure::Produce => produce::measure(hosted)?,
+        Figure::Raw => sink::measure(hosted, Zones::Raw("None"), figure.name())?,
+        Figure::RawZstd => sink::measure(hosted, Zones::Raw("Zstd"), figure.name())?,
+        Figure::Processed => sink::measure(hosted, Zones::Processed, figure.name())?,
+        Figure::Both => sink::measure(hosted, Zones::Both, figure.name())?,
     };
     print_line(&serde_json::to_string(&measured)?);
     Ok(())

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 pub(crate) const DISTINCT: usize = 100_003;
 
 const SYMBOLS: [&str; 10] = ["HSI", "NYA", "IXIC", "000001.SS", "N225", "N100", "399001.SZ", "GSPTSE", "NSEI", "GDAXI"];
-const DATES: [&str; 5] = ["2021-05-27", "2021-05-28", "2021-05-31", "2021-06-01", "2021-06-02"];
+/// One day: a live stream's plan rarely holds two.
+const DATE: &str = "2021-05-27";
 
 /// One tick.
 pub(crate) struct Tick {
@@ -32,7 +33,7 @@ pub(crate) fn ticks() -> Vec<Tick> {
             let close = (open * (1.0 + (random.fraction() - 0.5) * 0.004)).max(1.0);
             prices[walker] = close;
             let volume = random.next() % 1_000_000;
-            tick(SYMBOLS[walker], DATES[number * DATES.len() / DISTINCT], [open, close], volume)
+            tick(SYMBOLS[walker], DATE, [open, close], volume)
         })
         .collect()
 }

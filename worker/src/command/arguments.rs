@@ -68,6 +68,11 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "NAME", env = "HOSTNAME", default_value = "worker")]
     pub worker_name: String,
 
+    /// Seconds for which the consumer group keeps the partitions of a worker that has died; an upload has to end within
+    /// five sixths of it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=300))]
+    pub session_timeout: u64,
+
     /// Incarnation of the topic, for a broker that has no topic ids: 16 hexadecimal digits.
     #[arg(long, value_name = "EPOCH", hide = true, value_parser = parse_epoch)]
     pub epoch: Option<stockpipeline::layout::Epoch>,

@@ -47,10 +47,11 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
     let clients = connect::kafka(&pipeline, secrets_dir, &arguments.worker_name)?;
     let mut registry = Registry::new("sink");
     let metrics = SinkMetrics::register(&mut registry);
-    let contact = Arc::new(Contact::new(sink::SESSION_TIMEOUT));
+    let session_timeout = Duration::from_secs(arguments.session_timeout);
+    let contact = Arc::new(Contact::new(session_timeout));
     let gate: Arc<dyn Gate> = contact.clone();
     let options = StoreOptions {
-        attempt_timeout: sink::ATTEMPT_TIMEOUT,
+        attempt_timeout: sink::attempt_timeout(session_timeout),
         give_up_after: None,
         gate: Some(gate),
         metrics: StoreMetrics::register(&mut registry),
@@ -65,7 +66,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         clients,
         store,
         contact,
-        session_timeout: sink::SESSION_TIMEOUT,
+        session_timeout,
         tail_trusted_for: sink::TAIL_TRUSTED_FOR,
         epoch: arguments.epoch,
         memory_bytes: memory_bytes(arguments.memory),
@@ -115,7 +116,7 @@ pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundin
         epoch: arguments.epoch,
         topic_duty: if pipeline.kafka.topic.managed { producer::TopicDuty::Ensure } else { producer::TopicDuty::Given },
         hold_back: None,
-        session_timeout: sink::SESSION_TIMEOUT,
+        session_timeout: Duration::from_secs(arguments.session_timeout),
         when_done: producer::WhenDone::Stay,
         progress: Arc::new(Progress::new(0)),
         status,

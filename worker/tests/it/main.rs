@@ -4,10 +4,13 @@
 
 mod audit;
 mod broker;
+mod command_line;
 mod faults;
 mod feed;
 mod http;
+mod local;
 mod producer;
 mod sink;
+mod source;
 mod store;
 mod topics;

@@ -246,7 +246,7 @@ impl Stage {
             .arg("sink")
             .arg("--config")
             .arg(file)
-            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", "0", "--session-timeout", "6s"])
+            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", "0", "--session-timeout", "6"])
             .env("STOCKPIPELINE_FAILPOINT", failpoint)
             .env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY)

@@ -45,7 +45,7 @@ async fn passing_faults_of_a_write_heal_by_themselves() {
         (Fault::Answer(400, "BadDigest"), "Unavailable"),
         (Fault::DropRequest, "Unavailable"),
         (Fault::CutRequest(2), "Unavailable"),
-        (Fault::Delay(Duration::from_secs(60)), "Timeout"),
+        (Fault::Delay(Duration::from_mins(1)), "Timeout"),
         (Fault::Throttle(2), "Timeout"),
     ] {
         check_put(fault, trouble, Put::Stored).await;
@@ -108,7 +108,7 @@ async fn passing_faults_of_reads_heal_by_themselves() {
     let lab = Lab::with(|settings| settings.attempt_timeout = Duration::from_millis(400)).await;
     assert_eq!(put(&lab.store, "key", "a body that is cut").await, Put::Stored);
     for fault in
-        [Fault::CutReply(5), Fault::DropReply, Fault::Answer(503, ""), Fault::Delay(Duration::from_secs(60)), Fault::Answer(404, "")]
+        [Fault::CutReply(5), Fault::DropReply, Fault::Answer(503, ""), Fault::Delay(Duration::from_mins(1)), Fault::Answer(404, "")]
     {
         lab.proxy.inject(Rule::new(fault.clone()).times(1));
         assert_eq!(lab.store.get("key").await.unwrap().unwrap(), "a body that is cut", "get: {fault:?}");
@@ -130,15 +130,18 @@ async fn login_page_is_never_taken_for_an_answer() {
     let lab = Lab::start().await;
     put(&lab.store, "key", "body").await;
     lab.proxy.inject(Rule::new(Fault::Html));
-    let (reader, lister, header) = (lab.store.clone(), lab.store.clone(), lab.store.clone());
+    let (reader, lister, header, deleter) = (lab.store.clone(), lab.store.clone(), lab.store.clone(), lab.store.clone());
     let reading = tokio::spawn(async move { reader.get("key").await });
     let listing = tokio::spawn(async move { lister.list("", None, 10).await });
     let heading = tokio::spawn(async move { header.head("key").await });
     lab.proxy.wait_for("GET", "key", 2).await;
     lab.proxy.wait_for("GET", "list-type", 2).await;
+    let deleting = tokio::spawn(async move { deleter.delete(&["other".to_owned()]).await });
     lab.proxy.wait_for("HEAD", "key", 2).await;
+    lab.proxy.wait_for("DELETE", "other", 2).await;
     assert_eq!(lab.store.trouble().unwrap().reason, "NotS3");
     lab.proxy.heal();
+    deleting.await.unwrap().unwrap();
     assert_eq!(reading.await.unwrap().unwrap().unwrap(), "body");
     assert_eq!(listing.await.unwrap().unwrap().len(), 1);
     assert_eq!(heading.await.unwrap().unwrap().unwrap().size, 4);
@@ -263,15 +266,20 @@ async fn download_goes_on_where_it_broke_off_and_never_mixes_versions() {
 }
 
 #[tokio::test]
-async fn server_that_is_gone_is_waited_for() {
-    let proxy = FaultyProxy::start("http://127.0.0.1:9").await;
-    let endpoint = proxy.endpoint();
-    drop(proxy);
-    let store = super::connect(settings(&endpoint)).await;
-    let putting = spawn_put(&store, "key");
-    until("the trouble shows", || store.trouble().is_some_and(|trouble| trouble.reason == "Unavailable")).await;
-    assert!(!putting.is_finished());
-    putting.abort();
-    assert!(putting.await.unwrap_err().is_cancelled());
-    assert_eq!(store.trouble().unwrap().reason, "Unavailable", "a dropped call heals nothing");
+async fn server_that_cannot_be_reached_is_waited_for() {
+    let lab = Lab::start().await;
+    let gone = FaultyProxy::start("http://127.0.0.1:9").await.endpoint();
+    let without_tls = lab.proxy.endpoint().replace("http://", "https://");
+    let unknown_name = "http://no-such-host.invalid".to_owned();
+    for endpoint in [gone, without_tls, unknown_name] {
+        let store = super::connect(settings(&endpoint)).await;
+        let putting = spawn_put(&store, "key");
+        until("the trouble shows", || store.trouble().is_some()).await;
+        let trouble = store.trouble().unwrap();
+        assert!(matches!(trouble.reason, "Unavailable" | "Timeout"), "{endpoint}: {trouble:?}");
+        assert!(!putting.is_finished());
+        putting.abort();
+        assert!(putting.await.unwrap_err().is_cancelled());
+        assert_eq!(store.trouble().unwrap().reason, trouble.reason, "a dropped call heals nothing");
+    }
 }

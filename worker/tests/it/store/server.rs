@@ -76,7 +76,7 @@ async fn killed_server_leaves_whole_objects_with_their_metadata_or_none() {
                 })
             })
             .collect();
-        acknowledged.acquire_many(20 + 17 * round as u32).await.unwrap().forget();
+        acknowledged.acquire_many(20 + 17 * u32::try_from(round).unwrap()).await.unwrap().forget();
         child.kill().unwrap();
         child.wait().unwrap();
         let stored: Vec<usize> = join_all(putting).await.into_iter().flat_map(Result::unwrap).collect();
