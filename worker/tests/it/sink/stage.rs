@@ -310,6 +310,11 @@ impl RunningSink {
         self.thread.join().unwrap()
     }
 
+    /// Returns the records that its status calls durable, over all partitions.
+    pub(crate) fn durable(&self) -> i64 {
+        self.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.iter().map(|partition| partition.durable).sum())
+    }
+
     /// Returns a metric, summed over its labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.registry.render();
