@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use stockpipeline::checked::{Kafka, KafkaAuth, Topic};
+use stockpipeline::checked::{Kafka, KafkaAuth, KafkaTls, KeyRef, Topic};
 use stockpipeline_worker::kafka::{Clients, Identity};
 use stockpipeline_worker::status::{TopicDifference, TopicState};
 use stockpipeline_worker::topic::{self, SlotsTopic};
@@ -119,4 +119,37 @@ fn unreachable_broker_is_a_state_and_not_an_end() {
     let report = topic::ensure(&clients, &kafka.topic, None);
     assert_eq!(report.state, TopicState::BrokerUnreachable, "{report:?}");
     assert!(!topic::is_usable(&report));
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker with SCRAM over TLS: KAFKA_SASL_SSL_BOOTSTRAP_SERVERS, KAFKA_SSL_CA, KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD"]
+fn mounted_credentials_log_in_and_wrong_ones_are_said_to_be_refused() {
+    let Ok(servers) = std::env::var("KAFKA_SASL_SSL_BOOTSTRAP_SERVERS") else {
+        return; // A broker of somebody else's, named by KAFKA_BOOTSTRAP_SERVERS alone.
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mount = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    mount("ca/ca.crt", &std::fs::read_to_string(std::env::var("KAFKA_SSL_CA").unwrap()).unwrap());
+    mount("login/user", &std::env::var("KAFKA_SASL_USERNAME").unwrap());
+    mount("login/password", &format!("{}\n", std::env::var("KAFKA_SASL_PASSWORD").unwrap()));
+    let key = |name: &str, key: &str| KeyRef { name: name.to_owned(), key: key.to_owned() };
+    let mut kafka = kafka(vec![servers], &unique("sasl"), 1);
+    kafka.tls = Some(KafkaTls { ca: Some(key("ca", "ca.crt")) });
+    kafka.auth =
+        KafkaAuth::SaslScram { mechanism: "SCRAM-SHA-256".to_owned(), username: key("login", "user"), password: key("login", "password") };
+    let clients = Clients::new(&kafka, folder.path(), Identity::default()).unwrap();
+    assert!(topic::is_usable(&topic::ensure(&clients, &kafka.topic, None)));
+    assert_eq!(clients.trouble(), None);
+    topic::delete(&clients, &kafka.topic, None, TIMEOUT).unwrap();
+
+    mount("login/password", "wrong-canary");
+    assert!(clients.secrets_changed());
+    let clients = Clients::new(&kafka, folder.path(), Identity::default()).unwrap();
+    let report = topic::ensure(&clients, &kafka.topic, None);
+    assert_eq!(report.state, TopicState::AuthFailed, "{report:?}");
+    assert!(!report.message.contains("wrong-canary"), "{report:?}");
 }
