@@ -10,6 +10,7 @@ mod scan;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use stockpipeline::schema::{Column, Schema};
 use stockpipeline::value::{self, Field, Problem, Value};
@@ -104,6 +105,8 @@ pub struct Object<'a> {
     pub line_breaks: bool,
     /// Whether a member has a name that the raw zone gives itself (`_kafka_…`, `_raw…`).
     pub reserved_name: bool,
+    /// Whether two members have one name, declared or not: JSON readers differ in what they make of that.
+    pub repeated_name: bool,
     /// Number of the first declared field that stands in it twice, and where it does so again.
     pub duplicate: Option<(usize, usize)>,
     /// Members that no column takes.
@@ -177,6 +180,7 @@ impl Decoder {
             is_empty: true,
             line_breaks: false,
             reserved_name: false,
+            repeated_name: false,
             duplicate: None,
             unknown_fields: 0,
         };
@@ -186,6 +190,7 @@ impl Decoder {
         if scanner.peek().is_some() {
             return Err(syntax(scanner.flaw("the end of the text")));
         }
+        object.repeated_name |= !self.names.is_sure() && repeats_a_name(object.whole());
         self.settle_folded(&mut object);
         Ok(object)
     }
@@ -202,6 +207,7 @@ impl Decoder {
             let at = scanner.at();
             let token = scanner.value(1)?;
             object.reserved_name |= name.reserved;
+            object.repeated_name |= name.repeated;
             match name.found {
                 Found::Exact(field) => match &mut self.slots[field] {
                     Some(_) => object.duplicate = object.duplicate.or(Some((field, at))),
@@ -297,6 +303,10 @@ impl Decoder {
 }
 
 impl<'a> Object<'a> {
+    fn whole(&self) -> &'a str {
+        self.text.get(self.start..self.end).unwrap_or_default()
+    }
+
     /// Returns the text between the braces, without them.
     #[must_use]
     pub fn members(&self) -> &'a str {
@@ -323,6 +333,35 @@ pub fn event_time_micros(schema: &Schema, values: &[Value<'_>]) -> Option<i64> {
     values.get(schema.event_time).and_then(Value::event_time_micros)
 }
 
+/// Returns whether two members of a valid object have one name.
+#[cold]
+fn repeats_a_name(object: &str) -> bool {
+    let mut names = HashSet::new();
+    let mut scanner = Scanner::new(object);
+    scanner.pass(1);
+    while scanner.peek() == Some(b'"') {
+        let start = scanner.at() + 1;
+        let Ok(kind) = scanner.string() else { return false };
+        let inside = object.get(start..scanner.at() - 1).unwrap_or_default();
+        let name = if kind == Kind::Plain { Cow::Borrowed(inside) } else { Cow::Owned(unescaped(inside)) };
+        if !names.insert(name) {
+            return true;
+        }
+        if scanner.take(b':', "`:`").and_then(|()| scanner.value(1)).is_err() || scanner.peek() != Some(b',') {
+            return false;
+        }
+        scanner.pass(1);
+        scanner.peek();
+    }
+    false
+}
+
+fn unescaped(inside: &str) -> String {
+    let mut text = String::with_capacity(inside.len());
+    escape::unescape(inside, &mut text);
+    text
+}
+
 #[inline]
 fn field_of(text: &str, token: Token) -> Field<'_> {
     let whole = text.get(token.start..token.end).unwrap_or_default();
@@ -332,11 +371,7 @@ fn field_of(text: &str, token: Token) -> Field<'_> {
         Kind::False => Field::Boolean(false),
         Kind::Number => Field::Number(whole),
         Kind::Plain => Field::Text(Cow::Borrowed(inside(whole))),
-        Kind::Escaped => {
-            let mut unescaped = String::with_capacity(whole.len());
-            escape::unescape(inside(whole), &mut unescaped);
-            Field::Text(Cow::Owned(unescaped))
-        }
+        Kind::Escaped => Field::Text(Cow::Owned(unescaped(inside(whole)))),
         Kind::Nested => Field::Nested(whole),
     }
 }

@@ -19,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Variable with crash points, for tests.
-const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINTS";
+const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINT";
 /// Longest message that the kubelet takes.
 const TERMINATION_MESSAGE_BYTES: usize = 4096;
 /// How long tasks that nobody waits for may still run at the end.

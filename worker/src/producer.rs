@@ -23,6 +23,7 @@ use crate::progress::Progress;
 use crate::slots::{ProgressRecord, Replay, ReplayId, uri};
 use crate::status::StatusCell;
 
+mod failure;
 mod hold;
 mod report;
 mod sender;
@@ -33,8 +34,9 @@ mod transaction;
 pub use hold::HoldBack;
 pub use sender::{LINE_HEADER, PROBLEM_HEADER, SCHEMA_HEADER, SOURCE_HEADER};
 
+use failure::Ended;
 use report::Report;
-use session::{Ended, Session};
+use session::Session;
 use setup::Ground;
 
 /// Time after which the coordinator aborts a dead producer's transaction; readers are held back that long.
@@ -208,8 +210,12 @@ fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, Produc
             Ended::Stopped => return Ok(Outcome::Stopped),
             Ended::Renew(failure) => {
                 warn!(error = %failure, "the producer is made anew and joins again");
-                report.failed(context, is_about_permission(failure.code), &failure.to_string());
-                if setup::wait(context, report, RENEWAL_PAUSE) {
+                if failure.is_fenced() {
+                    report.fenced(context, &failure.to_string());
+                } else {
+                    report.failed(context, is_about_permission(failure.code), &failure.to_string());
+                }
+                if setup::wait(context, RENEWAL_PAUSE) {
                     return Ok(Outcome::Stopped);
                 }
             }

@@ -70,7 +70,8 @@ impl ReplayId {
             Source::ExternalTopic => part(b"external"),
         }
         let digest = hash.finalize();
-        Self(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let first = digest.first_chunk().expect("a SHA-256 digest has 32 bytes");
+        Self(format!("{:016x}", u64::from_be_bytes(*first)))
     }
 
     /// Returns the digits.

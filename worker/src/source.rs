@@ -433,10 +433,19 @@ impl Source {
         }
     }
 
-    /// Fetches again for partitions that were paused.
-    pub fn resume(&self, partitions: &[i32]) {
-        if let Err(error) = self.consumer.resume(&self.list(partitions)) {
-            tracing::warn!(?partitions, %error, "failed to resume");
+    /// Fetches again for a partition that was paused, from `next` on.
+    ///
+    /// The offset is said again because librdkafka's own may be wrong: taking the event of a partition's end moves its position
+    /// behind the record that is still to come, and a pause keeps that position.
+    pub fn resume(&self, partition: i32, next: i64) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let resumed = list
+            .add_partition_offset(&self.topic, partition, Offset::Offset(next))
+            // Without a wait: the seek stands in line before the resume.
+            .and_then(|()| self.consumer.seek_partitions(list, Duration::ZERO))
+            .and_then(|_| self.consumer.resume(&self.list(&[partition])));
+        if let Err(error) = resumed {
+            tracing::warn!(partition, next, %error, "failed to resume");
         }
     }
 

@@ -145,7 +145,7 @@ fn reconcile(clients: &Clients, topic: &Topic, slots: Option<SlotsTopic<'_>>, ac
         partitions_are_fixed: true,
     };
     let of_slots = reconcile_one(&admin, &wanted, act);
-    combine(report, of_slots)
+    combine(report, &of_slots)
 }
 
 /// Returns the configs of a slots topic: the last record of each replay is what counts, so it is compacted, in small segments.
@@ -156,9 +156,9 @@ fn slots_config() -> BTreeMap<String, String> {
 }
 
 /// Returns the data topic's report, or its numbers with the slots topic's trouble where only that has one.
-fn combine(data: TopicReport, slots: TopicReport) -> TopicReport {
+fn combine(data: TopicReport, slots: &TopicReport) -> TopicReport {
     let is_fine = |report: &TopicReport| matches!(report.state, TopicState::InSync | TopicState::Observed);
-    if !is_fine(&data) || is_fine(&slots) {
+    if !is_fine(&data) || is_fine(slots) {
         return data;
     }
     TopicReport { state: slots.state, message: format!("slots topic {}: {}", slots.name, slots.message), ..data }

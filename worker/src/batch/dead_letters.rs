@@ -1,6 +1,7 @@
-//! The dead-letter zone's line of a record: why it has no row, and all that Kafka held of it.
+//! The dead-letter zone's line of a record: why it has no row, and all that Kafka held of it. Its names are those of the table.
 
 use stockpipeline::schema::Schema;
+use stockpipeline::table::{BASE64, UTF8};
 
 use super::clock_text::ClockText;
 use super::raw::{push_base64, push_integer};
@@ -45,7 +46,9 @@ impl DeadLetterLine {
             None => out.extend_from_slice(b"null"),
         }
         out.extend_from_slice(b",\"key\":");
-        push_bytes(record.key, out);
+        let encoding = push_bytes(record.key, out);
+        out.extend_from_slice(b",\"key_encoding\":");
+        push_text(encoding, out);
         out.extend_from_slice(b",\"headers\":[");
         for (index, header) in record.headers.read().iter().enumerate() {
             out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
@@ -84,13 +87,13 @@ fn push_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) -> Option<&'static str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             push_text(Some(text), out);
-            Some("utf8")
+            Some(UTF8)
         }
         Err(_) => {
             out.push(b'"');
             push_base64(bytes, out);
             out.push(b'"');
-            Some("base64")
+            Some(BASE64)
         }
     }
 }

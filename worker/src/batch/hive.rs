@@ -248,3 +248,54 @@ fn is_uniform(transform: &Transform, slot: i64, value: &Value<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use stockpipeline::schema::{Column, ColumnType, TimeReading, Zone};
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let time = ColumnType::Timestamp { reading: TimeReading::Iso { time_zone: Zone::utc() } };
+        let column = Column { name: "ts".to_owned(), from: "ts".to_owned(), column_type: time, nullable: true, comment: None };
+        Schema { columns: vec![column], event_time: 0, max_future_seconds: 0 }
+    }
+
+    proptest! {
+        /// Zones with odd offsets, with summer time and with a day that was left out.
+        #[test]
+        fn remembered_values_are_the_values(
+            name in prop::sample::select(vec!["UTC", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Monrovia", "Asia/Kathmandu"]),
+            start in -2_000_000_000_i64..2_000_000_000,
+            steps in prop::collection::vec(-4_000_i64..4_000, 1..60),
+        ) {
+            let schema = schema();
+            let zone = || Zone::named(name).unwrap();
+            let fields = [
+                PartitionField { name: "day".to_owned(), column: 0, transform: Transform::Day { time_zone: zone() } },
+                PartitionField { name: "hour".to_owned(), column: 0, transform: Transform::Hour { time_zone: zone() } },
+                PartitionField { name: "year".to_owned(), column: 0, transform: Transform::Year { time_zone: zone() } },
+            ];
+            let mut hive = HivePartitions::new(&fields);
+            let mut second = start;
+            for step in steps {
+                second += step;
+                let values = [Value::Timestamp(second * 1_000_000 + 999_999)];
+                let number = match hive.place(&schema, &values) {
+                    Place::Known(number) => number,
+                    Place::New => hive.open(),
+                };
+                let expected: Vec<(String, String)> = fields
+                    .iter()
+                    .map(|field| {
+                        let mut text = String::new();
+                        layout::hive_value(field, &schema.columns[0], &values[0], &mut text);
+                        (field.name.clone(), text)
+                    })
+                    .collect();
+                prop_assert_eq!(hive.path(&hive.partitions()[number as usize]), expected);
+            }
+        }
+    }
+}

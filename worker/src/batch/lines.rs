@@ -188,3 +188,34 @@ impl Write for Segments {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_every_size_read_back_in_their_order() {
+        let line = |index: usize| format!("{index}{}", "x".repeat(if index % 100 == 99 { 700_000 } else { index % 97 }));
+        for count in [0, 1, 5_000] {
+            let expected: String = (0..count).map(|index| line(index) + "\n").collect();
+            for compression in [LineCompression::None, LineCompression::Gzip, LineCompression::Zstd] {
+                let mut lines = Lines::new(compression);
+                for index in 0..count {
+                    lines.line().extend_from_slice(line(index).as_bytes());
+                    lines.end_line();
+                }
+                assert!(lines.staged.capacity() <= 2 * STAGED_BYTES);
+                let bytes = lines.finish();
+                let mut read = String::new();
+                match compression {
+                    LineCompression::None => read = String::from_utf8(bytes.to_vec()).unwrap(),
+                    LineCompression::Gzip => drop(flate2::read::GzDecoder::new(bytes.as_ref()).read_to_string(&mut read).unwrap()),
+                    LineCompression::Zstd => read = String::from_utf8(zstd::decode_all(bytes.as_ref()).unwrap()).unwrap(),
+                }
+                assert!(read == expected, "{compression:?} of {count} lines");
+            }
+        }
+    }
+}

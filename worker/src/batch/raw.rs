@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::clock_text::ClockText;
-use crate::decode::{Payload, escape_into};
+use crate::decode::{Object, Payload, escape_into};
 
 /// Writes the lines of one Kafka partition.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl RawLine {
         }
         match payload {
             Payload::Object(object) if object.is_empty => out.push(b'}'),
-            Payload::Object(object) if !object.reserved_name && object.duplicate.is_none() => {
+            Payload::Object(object) if is_readable(object) => {
                 out.push(b',');
                 let start = out.len();
                 out.extend_from_slice(object.members().as_bytes());
@@ -58,6 +58,12 @@ impl RawLine {
             Payload::Object(_) | Payload::Text { .. } | Payload::Binary { .. } | Payload::Tombstone => write_as_text(bytes, out),
         }
     }
+}
+
+/// Whether every reader finds all members in the line. One that meets a name twice may take the whole line for malformed.
+#[inline]
+fn is_readable(object: &Object<'_>) -> bool {
+    !object.reserved_name && !object.repeated_name && object.duplicate.is_none()
 }
 
 #[cold]

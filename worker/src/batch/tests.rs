@@ -254,7 +254,9 @@ fn every_record_is_one_readable_raw_line_that_holds_its_payload() {
         (br#"{"symbol":"A","symbol_":"\u0000","Adj Close":1e400}"#, json!({"symbol": "A", "symbol_": "\0"})),
         ("{\"\u{2028}\":\"\u{1F4C8}\"}".as_bytes(), json!({"\u{2028}": "\u{1F4C8}"})),
     ];
-    let texts: [&[u8]; 14] = [
+    let texts: [&[u8]; 16] = [
+        br#"{"x":1,"x":2}"#,
+        br#"{"x":1,"y":2,"x":2}"#,
         b"",
         b"not json",
         br#"{"symbol":"A""#,
@@ -333,6 +335,14 @@ fn a_dead_letter_tells_why_and_keeps_all_that_kafka_held() {
         {"name": "none", "value": null, "encoding": null},
     ]);
     assert_eq!(letters.len(), 3);
+    for letter in &letters {
+        let mut names: Vec<&str> = letter.as_object().unwrap().keys().map(String::as_str).collect();
+        let table = rules(PARQUET).dead_letters_table("bucket");
+        let mut columns: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        names.sort_unstable();
+        columns.sort_unstable();
+        assert_eq!(names, columns);
+    }
     assert!(letters[0]["error_message"].as_str().unwrap().contains("column ts"));
     let mut first = letters[0].clone();
     first["error_message"] = json!("");
@@ -340,7 +350,7 @@ fn a_dead_letter_tells_why_and_keeps_all_that_kafka_held() {
         first,
         json!({
             "error_class": "Malformed", "error_message": "", "error_column": "ts", "topic": "ticks", "_kafka_partition": 3, "_kafka_offset": 7,
-            "_kafka_timestamp": "2013-03-01 12:00:00.000", "key": "key", "headers": expected_headers,
+            "_kafka_timestamp": "2013-03-01 12:00:00.000", "key": "key", "key_encoding": "utf8", "headers": expected_headers,
             "payload": "{\"symbol\":\"A\",\"ts\":\"soon\"}", "payload_encoding": "utf8",
         })
     );

@@ -180,3 +180,26 @@ fn hash(bytes: &[u8]) -> u64 {
     let word = rest.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
     mix(state, word)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_texts_whether_texts_repeat_or_not() {
+        let all_distinct = |index: usize| format!("text {index}");
+        let few = |index: usize| "ab".repeat(index % 300);
+        let first_few_then_many = |index: usize| if index < 10_000 { few(index) } else { all_distinct(index) };
+        let cases: [(&dyn Fn(usize) -> String, usize); 3] = [(&all_distinct, 60_000), (&few, 300), (&first_few_then_many, 50_300)];
+        for (text, distinct) in cases {
+            let mut texts = Texts::default();
+            for index in 0..60_000 {
+                texts.push(&text(index));
+            }
+            for index in 0..60_000 {
+                assert_eq!(texts.bytes(texts.entry(index)), text(index).as_bytes());
+            }
+            assert!(texts.entries() >= distinct && texts.entries() <= distinct + distinct / 10, "{}", texts.entries());
+        }
+    }
+}

@@ -35,6 +35,8 @@ pub(crate) struct Name {
     pub(crate) found: Found,
     /// Whether the raw zone gives columns of such a name itself.
     pub(crate) reserved: bool,
+    /// Whether the record held the name before; for a name that is not kept this is not known, see [`Names::is_sure`].
+    pub(crate) repeated: bool,
 }
 
 /// The declared fields by name.
@@ -44,18 +46,41 @@ pub(crate) struct Names {
     groups: Vec<Vec<usize>>,
     hops: Vec<Hop>,
     expected: usize,
+    /// Number of the record.
+    record: u64,
+    is_sure: bool,
 }
 
 struct Hop {
     /// The name as it stands in records: quoted, with its colon.
     pattern: Box<[u8]>,
-    name: Name,
+    found: Found,
+    reserved: bool,
+    /// Number of the last record that held it.
+    record: u64,
+}
+
+impl Hop {
+    #[inline]
+    fn take(&mut self, record: u64) -> Name {
+        let repeated = self.record == record;
+        self.record = record;
+        Name { found: self.found, reserved: self.reserved, repeated }
+    }
 }
 
 impl Names {
     /// Returns the names of a schema and, for each column, the number of its field.
     pub(crate) fn of(schema: &Schema) -> (Self, Vec<usize>) {
-        let mut names = Self { exact: HashMap::new(), folded: HashMap::new(), groups: Vec::new(), hops: Vec::new(), expected: 0 };
+        let mut names = Self {
+            exact: HashMap::new(),
+            folded: HashMap::new(),
+            groups: Vec::new(),
+            hops: Vec::new(),
+            expected: 0,
+            record: 0,
+            is_sure: true,
+        };
         let mut fields = Vec::with_capacity(schema.columns.len());
         for column in &schema.columns {
             let next = names.exact.len();
@@ -86,16 +111,24 @@ impl Names {
     #[inline]
     pub(crate) fn begin(&mut self) {
         self.expected = 0;
+        self.record += 1;
+        self.is_sure = true;
+    }
+
+    /// Returns whether every name of the record so far is kept, so that [`Name::repeated`] tells all.
+    #[inline]
+    pub(crate) fn is_sure(&self) -> bool {
+        self.is_sure
     }
 
     /// Returns what stands at the start of the bytes and the length of the name with its colon, when it is a name seen before.
     #[inline]
     pub(crate) fn guess(&mut self, rest: &[u8]) -> Option<(Name, usize)> {
         let end = self.hops.len().min(self.expected + LOOK_AHEAD);
-        for (index, hop) in self.hops.get(self.expected..end)?.iter().enumerate() {
+        for (index, hop) in self.hops.get_mut(self.expected..end)?.iter_mut().enumerate() {
             if rest.starts_with(&hop.pattern) {
                 self.expected += index + 1;
-                return Some((hop.name, hop.pattern.len()));
+                return Some((hop.take(self.record), hop.pattern.len()));
             }
         }
         None
@@ -103,17 +136,23 @@ impl Names {
 
     /// Returns what a name is. One that holds no escape is kept for [`Names::guess`].
     pub(crate) fn look_up(&mut self, text: &str, plain: bool) -> Name {
-        let name = Name { found: self.find(text), reserved: is_reserved(text) };
-        if plain && text.len() <= MAX_HOP_BYTES && self.hops.len() < MAX_HOPS {
-            let pattern = format!("\"{text}\":").into_bytes().into_boxed_slice();
-            match self.hops.iter().position(|hop| hop.pattern == pattern) {
-                Some(index) => self.expected = index + 1,
-                None => {
-                    self.hops.insert(self.expected, Hop { pattern, name });
-                    self.expected += 1;
-                }
-            }
+        let name = Name { found: self.find(text), reserved: is_reserved(text), repeated: false };
+        if !plain || text.len() > MAX_HOP_BYTES {
+            self.is_sure = false;
+            return name;
         }
+        let is_kept = |hop: &Hop| hop.pattern.get(1..hop.pattern.len() - 2) == Some(text.as_bytes());
+        if let Some(index) = self.hops.iter().position(is_kept) {
+            self.expected = index + 1;
+            return self.hops[index].take(self.record);
+        }
+        if self.hops.len() == MAX_HOPS {
+            self.is_sure = false;
+            return name;
+        }
+        let pattern = format!("\"{text}\":").into_bytes().into_boxed_slice();
+        self.hops.insert(self.expected, Hop { pattern, found: name.found, reserved: name.reserved, record: self.record });
+        self.expected += 1;
         name
     }
 

@@ -333,6 +333,8 @@ fn check_against_reference(text: &str) {
         match (&scanned, &expected) {
             (Payload::Object(object), Some(Json::Object(members))) => {
                 assert_eq!(object.is_empty, members.is_empty());
+                let distinct: std::collections::BTreeSet<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+                assert_eq!(object.repeated_name, distinct.len() < members.len(), "{text:?}");
                 let mut values: BTreeMap<&str, Vec<&Json>> = BTreeMap::new();
                 for (name, value) in members {
                     values.entry(name).or_default().push(value);

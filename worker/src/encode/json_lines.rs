@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use stockpipeline::rules::LineCompression;
 use stockpipeline::schema::{ColumnType, KAFKA_COLUMNS};
+use stockpipeline::value::{self, DATE_BYTES};
 
 use super::Rows;
-use crate::batch::clock_text::{ClockText, day};
+use crate::batch::clock_text::ClockText;
 use crate::batch::lines::Lines;
 use crate::batch::push_text;
 use crate::batch::raw::push_integer;
@@ -64,7 +65,7 @@ fn push_cell(column: &Column, column_type: &ColumnType, row: usize, clock: &mut 
             (None, _) => push_null(out),
             (Some(days), ColumnType::Date { .. }) => {
                 out.push(b'"');
-                out.extend_from_slice(&day(i64::from(days)));
+                out.extend_from_slice(value::date_text(days, &mut [0; DATE_BYTES]).as_bytes());
                 out.push(b'"');
             }
             (Some(number), _) => push_integer(i64::from(number), out),

@@ -45,7 +45,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 16 GiB, 30 seconds, an hour.
     fn default() -> Self {
-        Self { max_bytes: 16 << 30, read_timeout: Duration::from_secs(30), deadline: Duration::from_secs(3600) }
+        Self { max_bytes: 16 << 30, read_timeout: Duration::from_secs(30), deadline: Duration::from_hours(1) }
     }
 }
 

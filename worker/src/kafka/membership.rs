@@ -80,6 +80,14 @@ impl TransactionError {
         Self { act, code, message: error.to_string(), remedy }
     }
 
+    /// Returns whether the broker has given this producer's place to another, or taken it away.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        let is_fenced =
+            matches!(self.code, RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch);
+        is_fenced || self.is_stale_membership()
+    }
+
     /// Returns whether the group has moved on: this member's generation is no longer the group's.
     #[must_use]
     pub fn is_stale_membership(&self) -> bool {
@@ -95,11 +103,10 @@ impl TransactionError {
 
 fn remedy(is_fatal: bool, is_retriable: bool, requires_abort: bool) -> Remedy {
     match (is_fatal, requires_abort, is_retriable) {
-        (true, _, _) => Remedy::Renew,
         (false, true, _) => Remedy::Abort,
         (false, false, true) => Remedy::Retry,
-        // A call in a state that does not allow it: only a new producer's state is known.
-        (false, false, false) => Remedy::Renew,
+        // Neither: a call in a state that does not allow it. Only a new producer's state is known.
+        (true, _, _) | (false, false, false) => Remedy::Renew,
     }
 }
 

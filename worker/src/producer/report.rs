@@ -38,7 +38,7 @@ impl Report {
     }
 
     /// Touches the heartbeat.
-    pub(super) fn beat(&self, context: &Context) {
+    pub(super) fn beat(context: &Context) {
         context.status.beat(boottime_millis());
     }
 
@@ -81,6 +81,7 @@ impl Report {
 
     /// Notes that another member has taken this one's place.
     pub(super) fn fenced(&mut self, context: &Context, message: &str) {
+        Self::transaction(context, TransactionOutcome::Fenced);
         self.note(Reason::Fenced, message);
         self.replace(context);
     }
@@ -100,13 +101,13 @@ impl Report {
     }
 
     /// Counts a transaction's end.
-    pub(super) fn transaction(&self, context: &Context, outcome: TransactionOutcome) {
+    pub(super) fn transaction(context: &Context, outcome: TransactionOutcome) {
         context.metrics.transaction_ended(outcome);
     }
 
     /// Shows how far the loop is: at once when its state changes, else once a second.
     pub(super) fn stands(&mut self, context: &Context, standing: &Standing<'_>) {
-        self.beat(context);
+        Self::beat(context);
         context.progress.rows_read.store(standing.cursor, Ordering::Relaxed);
         let is_complete = standing.state == State::Completed;
         if is_complete {
@@ -173,7 +174,7 @@ impl Report {
     fn replace(&mut self, context: &Context) {
         self.replaced = Instant::now();
         context.status.replace(self.status.clone());
-        self.beat(context);
+        Self::beat(context);
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn prepare(context: &Context, report: &mut Report) -> Result<Option<G
         if context.shutdown.is_cancelled() {
             return Ok(None);
         }
-        report.beat(context);
+        Report::beat(context);
         match look(context, &admin, report) {
             Ok(Some(ground)) => return Ok(Some(ground)),
             Ok(None) => {}
@@ -42,7 +42,7 @@ pub(super) fn prepare(context: &Context, report: &mut Report) -> Result<Option<G
                 report.failed(context, error.code().is_some_and(is_about_permission), &error.to_string());
             }
         }
-        if wait(context, report, PAUSE) {
+        if wait(context, PAUSE) {
             return Ok(None);
         }
     }
@@ -88,13 +88,13 @@ fn missing(topic: &str) -> Option<Ground> {
 }
 
 /// Waits, and returns whether it was told to stop meanwhile.
-pub(super) fn wait(context: &Context, report: &mut Report, pause: Duration) -> bool {
+pub(super) fn wait(context: &Context, pause: Duration) -> bool {
     let mut left = pause;
     while !left.is_zero() && !context.shutdown.is_cancelled() {
         let step = left.min(GLANCE);
         std::thread::sleep(step);
         left -= step;
-        report.beat(context);
+        Report::beat(context);
     }
     context.shutdown.is_cancelled()
 }

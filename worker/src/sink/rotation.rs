@@ -225,7 +225,7 @@ impl Conductor {
             self.source.pause(&[id]);
         } else if partition.paused && partition.phase == Phase::Active && partition.pending.is_empty() {
             partition.paused = false;
-            self.source.resume(&[id]);
+            self.source.resume(id, partition.next);
         }
     }
 

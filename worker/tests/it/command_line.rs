@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 /// Returns the built binary, with no environment that would change what it says.
 pub(crate) fn worker() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stockpipeline-worker"));
-    command.env_remove("RUST_LOG").env_remove("STOCKPIPELINE_FAILPOINTS");
+    command.env_remove("RUST_LOG").env_remove("STOCKPIPELINE_FAILPOINT");
     command
 }
 

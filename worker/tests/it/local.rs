@@ -18,7 +18,7 @@ use crate::command_line::{example, worker};
 const DEMO_ROWS: u64 = 12_154;
 
 fn local(document: &Path, output: &Path, failpoints: &str) -> Output {
-    worker().arg("local").arg(document).arg("--output").arg(output).env("STOCKPIPELINE_FAILPOINTS", failpoints).output().unwrap()
+    worker().arg("local").arg(document).arg("--output").arg(output).env("STOCKPIPELINE_FAILPOINT", failpoints).output().unwrap()
 }
 
 /// Returns the audit's report of what lies in an output folder; it has to be clean.

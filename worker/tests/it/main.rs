@@ -11,5 +11,6 @@ mod http;
 mod local;
 mod producer;
 mod sink;
+mod source;
 mod store;
 mod topics;

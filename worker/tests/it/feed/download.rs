@@ -1,5 +1,6 @@
 //! Files over the network, from a server that misbehaves as told.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,12 +86,12 @@ async fn serve(mut stream: TcpStream, step: Step, content: &[u8], tag: &str, see
         Step::Hang { most } => (most, true),
         Step::Whole | Step::Replace(_) => (usize::MAX, false),
         Step::Status(status) => {
-            let _ = stream.write_all(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await;
+            drop(stream.write_all(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await);
             return;
         }
     };
     if refused {
-        let _ = stream.write_all(b"HTTP/1.1 412 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        drop(stream.write_all(b"HTTP/1.1 412 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await);
         return;
     }
     let start = range.filter(|_| !stale && !matches!(step, Step::Whole));
@@ -99,20 +100,20 @@ async fn serve(mut stream: TcpStream, step: Step, content: &[u8], tag: &str, see
         Some(start) => format!("HTTP/1.1 206 Partial\r\ncontent-range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len()),
         None => "HTTP/1.1 200 OK\r\n".to_owned(),
     };
-    reply.push_str(&format!("etag: {tag}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len()));
-    let _ = stream.write_all(reply.as_bytes()).await;
-    let _ = stream.write_all(&body[..body.len().min(most)]).await;
-    let _ = stream.flush().await;
+    write!(reply, "etag: {tag}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len()).unwrap();
+    drop(stream.write_all(reply.as_bytes()).await);
+    drop(stream.write_all(&body[..body.len().min(most)]).await);
+    drop(stream.flush().await);
     if hangs {
         // Waits until the client has had enough.
-        let _ = stream.read_u8().await;
+        drop(stream.read_u8().await);
     }
 }
 
 fn content() -> Vec<u8> {
     let mut content = b"Index,Date,Close,Volume\n".to_vec();
     for number in 0..30_000 {
-        content.extend_from_slice(format!("A,2020-01-01,{number},{}\n", number * 3).as_bytes());
+        std::io::Write::write_fmt(&mut content, format_args!("A,2020-01-01,{number},{}\n", number * 3)).unwrap();
     }
     content
 }

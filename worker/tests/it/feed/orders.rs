@@ -1,5 +1,7 @@
 //! Orders, passes and positions.
 
+use std::fmt::Write;
+
 use stockpipeline::checked::{Order, Pace};
 use stockpipeline_worker::feed::{FeedError, Row};
 
@@ -14,7 +16,7 @@ fn scene(order: Order) -> Scene {
     let times = [5, 3, 9, 3, 1, 7, 7, 2, 8, 4];
     let mut file = "Index,Date,Close,Volume\n".to_owned();
     for (symbol, day) in ('A'..).zip(times) {
-        file.push_str(&format!("{symbol},2020-01-{day:02},1,1\n"));
+        writeln!(file, "{symbol},2020-01-{day:02},1,1").unwrap();
     }
     let mut scene = Scene::new(file);
     scene.settings.order = order;

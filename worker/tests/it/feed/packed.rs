@@ -14,7 +14,8 @@ const ROWS: usize = 20_000;
 fn text() -> String {
     let mut text = "Index,Date,Close,Volume\n".to_owned();
     for number in 0..ROWS {
-        text.push_str(&format!("S{},2020-01-01,{number}.{},{number}\n", number % 7, number * 7919 % 1000));
+        std::fmt::Write::write_fmt(&mut text, format_args!("S{},2020-01-01,{number}.{},{number}\n", number % 7, number * 7919 % 1000))
+            .unwrap();
     }
     text
 }
@@ -77,7 +78,7 @@ async fn a_gzip_that_is_cut_off_gives_its_rows_and_then_where_it_ends() {
         let FeedError::Damaged { stored_offset, text_offset, .. } = &error else { panic!("{error}") };
         assert_eq!(*stored_offset, cut as u64, "{error}");
         let before = &text.as_bytes()[..usize::try_from(*text_offset).unwrap()];
-        assert_eq!(before.iter().filter(|byte| **byte == b'\n').count(), rows + 1);
+        assert_eq!(memchr::memchr_iter(b'\n', before).count(), rows + 1);
         assert!(rows > ROWS / 4, "{rows}");
         assert!(feed.next(&mut row).is_err(), "the end of a damaged file is no end");
     }

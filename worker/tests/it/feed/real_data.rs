@@ -40,7 +40,7 @@ async fn the_indices_have_104_224_rows() {
             assert!(rows.is_sorted_by_key(|row| row.event_time_micros));
         }
         rows.sort_by_key(|row| row.line);
-        assert_eq!(rows[0].value.iter().filter(|byte| **byte == b':').count(), 9);
+        assert_eq!(value(&rows[0]).matches(':').count(), 9);
         assert!(value(&rows[0]).starts_with(r#"{"Index":"HSI","Date":"1986-12-31","Open":"2568.300049""#), "{}", value(&rows[0]));
         assert!(value(&rows[0]).contains(r#""Close":2568.300049"#), "{}", value(&rows[0]));
     }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use std::sync::atomic::Ordering;
 
-use super::stage::{Replay, SLOTS, Times, assert_delivered, read, wait_until, write_file};
+use super::stage::{Replay, SLOTS, Times, assert_delivered, quick, read, wait_until, write_file};
 
 struct Stage {
     replay: Replay,
@@ -31,6 +31,7 @@ fn stage(rows: u64) -> Stage {
         epoch: Some("embedded".to_owned()),
         interval_millis: 200,
         rows_per_second: None,
+        config: quick(),
     };
     Stage { replay, _broker: broker, _folder: folder }
 }

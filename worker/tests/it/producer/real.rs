@@ -1,5 +1,8 @@
 //! On a real broker: every row exactly once, whatever is killed, frozen or forgotten.
 
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -8,7 +11,7 @@ use stockpipeline_worker::producer::{Outcome, ProducerError, WhenDone};
 use stockpipeline_worker::topic::{self, SlotsTopic};
 use tempfile::TempDir;
 
-use super::stage::{DEADLINE, Replay, SLOTS, Times, assert_delivered, new_topic, wait_until, write_file};
+use super::stage::{DEADLINE, Replay, SLOTS, Times, assert_delivered, new_topic, quick, wait_until, write_file};
 use crate::topics::real_brokers;
 
 struct Stage {
@@ -38,6 +41,7 @@ fn stage(rows: u64) -> Stage {
         epoch: None,
         interval_millis: 200,
         rows_per_second: None,
+        config: quick(),
     };
     Stage { replay, _folder: folder }
 }
@@ -124,5 +128,43 @@ fn frozen_producer_that_wakes_beside_its_successor_is_fenced() {
         });
         assert_eq!(successor.stop().unwrap(), Outcome::Stopped);
         assert_delivered(&stage.replay, 40_000, Times::Once);
+    }
+}
+
+/// Prints rows a second and CPU of this process, both ways of delivery in turn.
+#[test]
+#[ignore = "a benchmark; needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn replay_throughput() {
+    const ROWS: u64 = 2_000_000;
+    for (is_transactional, codec) in [(false, "zstd"), (true, "zstd"), (false, "lz4"), (true, "lz4"), (false, "zstd"), (true, "zstd")] {
+        let mut stage = stage(0);
+        write_bars(&stage.replay.file, ROWS);
+        stage.replay.interval_millis = 1_000;
+        stage.replay.config = [("compression.type".to_owned(), codec.to_owned())].into();
+        // The topics are made by a first, empty look, so that only rows are measured.
+        let name = stage.replay.slots_topic();
+        topic::ensure(&stage.replay.clients(), &stage.replay.kafka().topic, Some(SlotsTopic { name: &name, slots: SLOTS }));
+        stage.replay.is_transactional = is_transactional;
+        let running = stage.replay.start(WhenDone::Return);
+        wait_until("it feeds", || running.progress.rows_read.load(Ordering::Relaxed) > 0);
+        let (start, cpu) = (Instant::now(), stockpipeline_worker::clock::cpu_seconds());
+        assert_eq!(running.join().unwrap(), Outcome::Completed);
+        let (seconds, cpu) = (start.elapsed().as_secs_f64(), stockpipeline_worker::clock::cpu_seconds() - cpu);
+        #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
+        let rows = ROWS as f64;
+        println!("transactional {is_transactional}, {codec}: {:.0} rows/s, {:.0} rows a CPU second", rows / seconds, rows / cpu);
+        stage.replay.is_transactional = true;
+    }
+}
+
+/// Writes daily bars as index files have them: JSON of about 155 bytes a row.
+fn write_bars(file: &std::path::Path, rows: u64) {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
+    writeln!(out, "Index,Date,Number,Open,High,Low,Close,Volume").unwrap();
+    for row in 0..rows {
+        let price = 1000 + row % 977;
+        writeln!(out, "K{},2024-01-02,{row},{price}.900024,{price}.950012,{price}.5,{price}.700073,{}", row * 7 % 10, row * 31 % 100_000)
+            .unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub(super) struct Replay {
     pub(super) epoch: Option<String>,
     pub(super) interval_millis: u64,
     pub(super) rows_per_second: Option<u32>,
+    pub(super) config: BTreeMap<String, String>,
 }
 
 impl Replay {
@@ -97,7 +99,7 @@ impl Replay {
                 slots_topic: self.slots_topic(),
                 key_column: 0,
                 transaction_interval: Duration::from_millis(self.interval_millis),
-                config: BTreeMap::from([("linger.ms".to_owned(), "5".to_owned())]),
+                config: self.config.clone(),
             },
             schema,
             topic: kafka.topic,
@@ -168,9 +170,14 @@ impl ProducerProcess {
         rustix::process::kill_process(id, signal).unwrap();
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended, by SIGKILL and nothing else.
     pub(super) fn wait(&mut self) {
-        wait_until("the process ends", || self.0.try_wait().unwrap().is_some());
+        let mut ended = None;
+        wait_until("the process ends", || {
+            ended = self.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        assert_eq!(ended.unwrap().signal(), Some(rustix::process::Signal::KILL.as_raw()), "{ended:?}");
     }
 
     pub(super) fn is_stopped(&self) -> bool {
@@ -255,6 +262,11 @@ pub(super) fn write_file(file: &Path, rows: u64) {
         writeln!(text, "K{},2024-01-02,{row}", row * 7 % KEYS).unwrap();
     }
     std::fs::write(file, text).unwrap();
+}
+
+/// Returns producer settings for short tests.
+pub(super) fn quick() -> BTreeMap<String, String> {
+    BTreeMap::from([("linger.ms".to_owned(), "5".to_owned())])
 }
 
 pub(super) fn new_topic(name: &str) -> String {

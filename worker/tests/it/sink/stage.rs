@@ -247,7 +247,7 @@ impl Stage {
             .arg("--config")
             .arg(file)
             .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", "0", "--session-timeout", "6"])
-            .env("STOCKPIPELINE_FAILPOINT", failpoint)
+            .env("STOCKPIPELINE_FAILPOINTS", failpoint)
             .env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY)
             .env("RUST_LOG", "info")
@@ -308,6 +308,11 @@ impl RunningSink {
     pub(crate) fn ended(self) -> Result<Outcome, SinkError> {
         until("the sink ends", || self.thread.is_finished());
         self.thread.join().unwrap()
+    }
+
+    /// Returns the records that its status calls durable, over all partitions.
+    pub(crate) fn durable(&self) -> i64 {
+        self.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.iter().map(|partition| partition.durable).sum())
     }
 
     /// Returns a metric, summed over its labels.
