@@ -199,6 +199,7 @@ impl Conductor {
         partition.completed_at = Instant::now();
         partition.completed = Some((Arc::clone(&plan), false));
         let durable = partition.durable;
+        self.context.failpoints.hit(Point::Committed);
         self.report.durable(ticket.partition, durable);
         self.report.completed(&self.context, &plan, &flight);
     }
