@@ -28,6 +28,10 @@ use crate::figure::{Figure, Measurement};
 use crate::host::{Host, Hosted, Load};
 use crate::pipeline::Zones;
 
+/// As in the worker itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the data path against the embedded broker and S3 server.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -91,7 +95,13 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     for run in 0..arguments.runs {
         for (figure, best) in figures.iter().zip(&mut best) {
             host.hosted.run = run;
-            let measured = measure_in_child(*figure, &host.hosted)?;
+            let measured = match measure_in_child(*figure, &host.hosted) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    eprintln!("  run {}: {error:#}", run + 1);
+                    continue;
+                }
+            };
             remove_objects(&load.bucket().join(format!("{figure}-{run}")))?;
             eprintln!("  run {}: {}", run + 1, figure.line(&measured));
             if best.as_ref().is_none_or(|best| measured.seconds < best.seconds) {
@@ -100,9 +110,14 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     host.stop()?;
+    let mut missing = Vec::new();
     for (figure, best) in figures.iter().zip(best) {
-        print_line(&best.map_or_else(|| format!("{figure}: not measured"), |best| figure.line(&best)));
+        match best {
+            Some(best) => print_line(&figure.line(&best)),
+            None => missing.push(figure.name()),
+        }
     }
+    ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
     Ok(())
 }
 
