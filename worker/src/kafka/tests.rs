@@ -48,7 +48,8 @@ fn settings_follow_from_auth_and_tls() {
     let private = Some(KafkaTls { ca: Some(KeyRef { name: "ca".to_owned(), key: "ca.crt".to_owned() }) });
     let system = Some(KafkaTls { ca: None });
     let pair = KafkaAuth::MutualTls { certificate_secret: "pair".to_owned() };
-    let cases: Vec<(KafkaAuth, Option<KafkaTls>, Vec<(&str, Option<&str>)>)> = vec![
+    type Settings = Vec<(&'static str, Option<&'static str>)>;
+    let cases: Vec<(KafkaAuth, Option<KafkaTls>, Settings)> = vec![
         (
             KafkaAuth::None,
             None,
