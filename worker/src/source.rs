@@ -239,8 +239,8 @@ impl ClientContext for SourceContext {
         if let Some(idle) = idle {
             self.contact.heard(statistics.ts, idle);
         }
-        let mut seen = Observation::default();
-        seen.throttle_millis = statistics.brokers.values().filter_map(|b| b.throttle.as_ref()).map(|window| window.max).max().unwrap_or(0);
+        let throttles = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
+        let mut seen = Observation { throttle_millis: throttles.map(|window| window.max).max().unwrap_or(0), ..Observation::default() };
         for partition in statistics.topics.get(&self.topic).into_iter().flat_map(|topic| topic.partitions.values()) {
             // Each partition's queue is forwarded to the one of ours, and tells that one's length.
             seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);

@@ -42,12 +42,12 @@ impl Rows<'_> {
         out.extend_from_slice(b",\"");
         out.extend_from_slice(offset.as_bytes());
         out.extend_from_slice(b"\":");
-        push_integer(self.rows.offsets.get(row), out);
+        push_integer(self.buffered.offsets.get(row), out);
         out.extend_from_slice(b",\"");
         out.extend_from_slice(timestamp.as_bytes());
         out.extend_from_slice(b"\":");
-        push_instant(self.rows.timestamps.get(row), clock, out);
-        for ((name, column), declared) in names.iter().zip(&self.rows.columns).zip(&self.schema.columns) {
+        push_instant(self.buffered.timestamps.get(row), clock, out);
+        for ((name, column), declared) in names.iter().zip(&self.buffered.columns).zip(&self.schema.columns) {
             out.extend_from_slice(name);
             push_cell(column, &declared.column_type, row, clock, out);
         }

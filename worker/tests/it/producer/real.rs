@@ -67,7 +67,8 @@ fn delete_groups(replay: &Replay) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     wait_until("the groups are deleted", || {
         let groups = admin.inner().fetch_group_list(None, DEADLINE).unwrap();
-        let names: Vec<&str> = groups.groups().iter().map(|group| group.name()).filter(|name| name.starts_with(&prefix)).collect();
+        let names: Vec<&str> =
+            groups.groups().iter().map(rdkafka::groups::GroupInfo::name).filter(|name| name.starts_with(&prefix)).collect();
         let deleted = runtime.block_on(admin.delete_groups(&names, &AdminOptions::new())).unwrap();
         !deleted.is_empty() && deleted.iter().all(Result::is_ok)
     });
@@ -143,7 +144,8 @@ fn replay_throughput() {
         stage.replay.config = [("compression.type".to_owned(), codec.to_owned())].into();
         // The topics are made by a first, empty look, so that only rows are measured.
         let name = stage.replay.slots_topic();
-        topic::ensure(&stage.replay.clients(), &stage.replay.kafka().topic, Some(SlotsTopic { name: &name, slots: SLOTS }));
+        let report = topic::ensure(&stage.replay.clients(), &stage.replay.kafka().topic, Some(SlotsTopic { name: &name, slots: SLOTS }));
+        assert!(topic::is_usable(&report), "{report:?}");
         stage.replay.is_transactional = is_transactional;
         let running = stage.replay.start(WhenDone::Return);
         wait_until("it feeds", || running.progress.rows_read.load(Ordering::Relaxed) > 0);

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::topics::{clients, kafka, unique};
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const DEADLINE: Duration = Duration::from_mins(2);
 pub(super) const SLOTS: u32 = 4;
 pub(super) const KEYS: u64 = 10;
 const CHILD: &str = "STOCKPIPELINE_PRODUCER_CHILD";
@@ -120,14 +120,14 @@ impl Replay {
 
     /// Starts a producer as a thread.
     pub(super) fn start(&self, when_done: WhenDone) -> Running {
-        self.start_with(self.context(when_done, ""))
+        Self::start_with(self.context(when_done, ""))
     }
 
     pub(super) fn start_held_back(&self, limit: HoldBack) -> Running {
-        self.start_with(producer::Context { hold_back: Some(limit), ..self.context(WhenDone::Return, "") })
+        Self::start_with(producer::Context { hold_back: Some(limit), ..self.context(WhenDone::Return, "") })
     }
 
-    fn start_with(&self, context: producer::Context) -> Running {
+    fn start_with(context: producer::Context) -> Running {
         let (shutdown, progress, status) = (context.shutdown.clone(), Arc::clone(&context.progress), context.status.clone());
         Running { thread: Some(std::thread::spawn(move || producer::run(context))), shutdown, progress, status }
     }

@@ -74,9 +74,9 @@ impl Stored {
             }
             _ => bytes,
         };
-        assert_eq!(text.last(), Some(&b'\n'), "{path:?} ends in the middle of a line");
+        assert_eq!(text.last(), Some(&b'\n'), "{} ends in the middle of a line", path.display());
         for line in text[..text.len() - 1].split(|byte| *byte == b'\n') {
-            let value = object(line).unwrap_or_else(|error| panic!("{path:?}: {error}: {}", String::from_utf8_lossy(line)));
+            let value = object(line).unwrap_or_else(|error| panic!("{}: {error}: {}", path.display(), String::from_utf8_lossy(line)));
             let place = (i32::try_from(value["_kafka_partition"].as_i64().unwrap()).unwrap(), value["_kafka_offset"].as_i64().unwrap());
             let (zone, other) = if raw { (&mut self.raw, None) } else { (&mut self.dead_letters, Some(&self.processed)) };
             if zone.insert(place, value).is_some() || other.is_some_and(|other| other.contains_key(&place)) {
