@@ -48,6 +48,12 @@ struct Batch {
     has_begun: bool,
 }
 
+impl Batch {
+    fn open(partitions: u32) -> Self {
+        Self { opened: Instant::now(), records: 0, per_partition: vec![0; partitions as usize], has_begun: false }
+    }
+}
+
 /// One membership and one producer.
 pub(super) struct Session<'a> {
     context: &'a mut Context,

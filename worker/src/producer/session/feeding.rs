@@ -1,7 +1,7 @@
 //! From the source's rows to records on their way: finds rows, waits until they are due and there is room, sends them.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::failure::Failure;
 use super::super::sender::{Outgoing, Sent};
@@ -71,10 +71,8 @@ impl Session<'_> {
     fn find_row(&mut self) -> Result<bool, Failure> {
         let head = self.context.feed.advance().map_err(|error| Failure::Final(ProducerError::Feed(error)))?;
         let Some(head) = head else { return Ok(false) };
-        if self.batch.is_none() {
-            self.batch =
-                Some(Batch { opened: Instant::now(), records: 0, per_partition: vec![0; self.partitions as usize], has_begun: false });
-        }
+        let partitions = self.partitions;
+        self.batch.get_or_insert_with(|| Batch::open(partitions));
         let hash = key_hash(head.key);
         self.byte_offset = head.byte_offset;
         if !self.positions.wants(hash, head.number) {
@@ -153,11 +151,11 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// Opens a transaction with the first record of a batch.
+    /// Opens a transaction with the first record of a batch. The row may have been found before the last batch was committed.
     pub(super) fn begin(&mut self) -> Result<(), Failure> {
-        if let Some(batch) = &mut self.batch
-            && !batch.has_begun
-        {
+        let partitions = self.partitions;
+        let batch = self.batch.get_or_insert_with(|| Batch::open(partitions));
+        if !batch.has_begun {
             if self.context.delivery == Delivery::Transactional {
                 self.context.failpoints.hit(Point::RecordsTaken);
                 transaction::begin(&self.sender)?;
