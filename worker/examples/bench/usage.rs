@@ -34,7 +34,8 @@ impl Meter {
         let cpu = cpu_seconds() - self.cpu_seconds;
         let mut threads = thread_seconds()?;
         for (name, before) in self.thread_seconds {
-            *threads.entry(name).or_default() -= before;
+            let seconds = threads.entry(name).or_default();
+            *seconds = (*seconds - before).max(0.0);
         }
         let peak_bytes = peak_bytes(Path::new("/")).context("failed to read the peak of memory")?;
         Ok(Measurement { messages, seconds, cpu_seconds: cpu, thread_seconds: threads, peak_bytes })
