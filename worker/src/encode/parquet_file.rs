@@ -10,10 +10,11 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
-use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 use stockpipeline::rules::PageCompression;
-use stockpipeline::schema::ColumnType;
+use stockpipeline::schema::{ColumnType, KAFKA_COLUMNS, Schema};
 
 use super::{Rows, arrow_type, scale_of, schema_of};
 use crate::batch::blocks::BLOCK;
@@ -40,7 +41,7 @@ impl Rows<'_> {
     pub(crate) fn parquet(&mut self, compression: PageCompression) -> Bytes {
         const PROOF: &str = "writing to memory cannot fail, and the batches have the writer's schema";
         let schema = Arc::new(schema_of(self.schema, held_type));
-        let options = ArrowWriterOptions::new().with_properties(properties(compression)).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(properties(self.schema, compression)).with_skip_arrow_metadata(true);
         let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).expect(PROOF);
         let order = self.order;
         let mut rest = order;
@@ -94,20 +95,28 @@ fn held_type(column_type: &ColumnType) -> DataType {
     }
 }
 
-fn properties(compression: PageCompression) -> WriterProperties {
+fn properties(schema: &Schema, compression: PageCompression) -> WriterProperties {
     let compression = match compression {
         PageCompression::None => Compression::UNCOMPRESSED,
         PageCompression::Snappy => Compression::SNAPPY,
         PageCompression::Gzip => Compression::GZIP(GzipLevel::try_new(GZIP_LEVEL).expect("gzip has this level")),
         PageCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("zstd has this level")),
     };
-    WriterProperties::builder()
+    let properties = WriterProperties::builder()
         // Data pages of the first version: every engine reads them, the second not all.
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_compression(compression)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_max_row_group_bytes(Some(GROUP_BYTES))
-        .build()
+        .set_max_row_group_bytes(Some(GROUP_BYTES));
+    // Offsets and instants hardly repeat: a dictionary would hash each of them and hold nearly all of them once more.
+    let [_, offset, timestamp] = KAFKA_COLUMNS;
+    let declared = schema.columns.iter().filter(|column| matches!(column.column_type, ColumnType::Timestamp { .. }));
+    let distinct = [offset, timestamp].into_iter().chain(declared.map(|column| column.name.as_str()));
+    let properties = distinct.fold(properties, |properties, name| {
+        let path = ColumnPath::from(name);
+        properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+    });
+    properties.build()
 }
 
 fn array(column: &Column, column_type: &ColumnType, slice: &[u32]) -> ArrayRef {
