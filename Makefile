@@ -21,7 +21,7 @@ lint: ## formatting, clippy, crate boundaries, committed files
 	scripts/check-files
 
 bench: ## messages a second, CPU seconds and peak memory, in release (minutes to build)
-	$(CARGO) bench --locked -p stockpipeline-worker
+	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 
 e2e: ## the same promises against a real Kafka broker (downloads it; needs a Java runtime)
 	e2e/run

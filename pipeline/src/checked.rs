@@ -93,9 +93,9 @@ pub enum Location {
     },
     /// An https:// (or, on loopback, http://) address.
     Http(String),
-    /// A key of a ConfigMap in the pipeline's namespace.
+    /// A key of a `ConfigMap` in the pipeline's namespace.
     ConfigMap {
-        /// Name of the ConfigMap.
+        /// Name of the `ConfigMap`.
         name: String,
         /// Key in it.
         key: String,
@@ -154,7 +154,7 @@ pub struct Kafka {
     pub consumer_group: String,
 }
 
-/// A key of a Secret (or ConfigMap) in the pipeline's namespace.
+/// A key of a Secret (or `ConfigMap`) in the pipeline's namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRef {
     /// Name of the Secret.

@@ -76,6 +76,8 @@ pub fn read(text: &str) -> Result<Vec<Document>, DocumentError> {
     if text.len() > MAX_BYTES {
         return Err(DocumentError::TooLarge { bytes: text.len() });
     }
+    // Left in, it would shift the first line's column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
     for (index, part) in serde_yaml::Deserializer::from_str(text).enumerate() {
         let document = index + 1;
@@ -134,6 +136,9 @@ impl Document {
     }
 
     /// Returns the document as YAML text that [`read`] takes.
+    ///
+    /// # Panics
+    /// Never: what a document holds is always YAML.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         serde_yaml::to_string(&self.body).expect("JSON values with text keys are always YAML")

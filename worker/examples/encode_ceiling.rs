@@ -84,11 +84,11 @@ fn whole_path(name: &str, rules: &Arc<Rules>, payloads: &[Vec<u8>]) {
     for _ in 0..ROUNDS {
         let started = cpu_time();
         let buffer = filled(rules, payloads);
-        push = push.min((cpu_time() - started).as_secs_f64());
+        push = push.min(cpu_time().saturating_sub(started).as_secs_f64());
         memory = buffer.memory_bytes();
         let started = cpu_time();
         size = encoded_bytes(buffer.seal(&seal(payloads.len())));
-        encode = encode.min((cpu_time() - started).as_secs_f64());
+        encode = encode.min(cpu_time().saturating_sub(started).as_secs_f64());
     }
     let per_record = |seconds: f64| seconds * 1e9 / payloads.len() as f64;
     println!(
@@ -131,7 +131,7 @@ fn best(records: usize, mut round: impl FnMut()) -> f64 {
     let seconds = (0..ROUNDS).map(|_| {
         let started = cpu_time();
         round();
-        (cpu_time() - started).as_secs_f64()
+        cpu_time().saturating_sub(started).as_secs_f64()
     });
     seconds.fold(f64::MAX, f64::min) * 1e9 / records as f64
 }

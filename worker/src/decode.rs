@@ -92,6 +92,7 @@ pub enum Payload<'a> {
 
 /// A JSON object, checked from its first byte to its last.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own about the object's text")]
 pub struct Object<'a> {
     /// The whole payload.
     text: &'a str,
@@ -158,11 +159,11 @@ impl Decoder {
             Err(error) => return Payload::Binary { at: error.valid_up_to() },
         };
         let mut scanner = Scanner::new(text);
-        let scanned = match scanner.peek() {
+        let object = match scanner.peek() {
             Some(b'{') => self.object(text, &mut scanner),
             _ => Err(other_value(&mut scanner)),
         };
-        match scanned {
+        match object {
             Ok(object) => Payload::Object(object),
             Err(dead_letter) => Payload::Text { text, dead_letter },
         }

@@ -18,7 +18,7 @@ pub(crate) struct Rows<'a> {
     pub(crate) schema: &'a Schema,
     /// `_kafka_partition`.
     pub(crate) partition: i32,
-    pub(crate) rows: &'a mut rows::Rows,
+    pub(crate) buffered: &'a mut rows::Rows,
     pub(crate) order: &'a [u32],
     /// Rows of each block that are still to be encoded; a block without any is freed.
     pub(crate) left: &'a mut [u32],
@@ -71,7 +71,7 @@ impl Rows<'_> {
             let block = rows::Rows::block_of(*row);
             self.left[block] -= 1;
             if self.left[block] == 0 {
-                self.rows.free(block);
+                self.buffered.free(block);
             }
         }
     }

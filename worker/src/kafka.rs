@@ -16,13 +16,16 @@ use crate::error::Class;
 
 mod admin;
 mod context;
+mod membership;
 mod native;
 mod offsets;
 mod secrets;
 
 pub use admin::{Admin, ConfigValue, NewTopic, Outcome, TopicDescription};
 pub use context::{Context, Reason, TokenSource, Trouble};
+pub use membership::{GroupMetadata, Remedy, TransactionError, send_offsets};
 pub use native::{TopicIdentity, topic_id};
+pub(crate) use offsets::refusal;
 pub use offsets::{Committed, committed, offsets_for_times, watermarks};
 
 use secrets::Secrets;
@@ -120,6 +123,8 @@ fn base_config(kafka: &checked::Kafka, identity: &Identity) -> ClientConfig {
         config.set("client.rack", rack);
     }
     config.set("socket.keepalive.enable", "true");
+    // Topics are made with the pipeline's settings or not at all; a producer's look at one would else make it with the broker's.
+    config.set("allow.auto.create.topics", "false");
     config.set_log_level(RDKafkaLogLevel::Info);
     config
 }

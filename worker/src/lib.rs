@@ -17,6 +17,7 @@
 //! | [`ledger`] | the plans in S3 |
 //! | [`store`] | S3: conditional writes, retries, error classes |
 //! | [`sink`] | the one loop that owns all state of a sink |
+//! | [`command`] | the commands of the binary |
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
@@ -30,6 +31,7 @@
 pub mod audit;
 pub mod batch;
 pub mod clock;
+pub mod command;
 pub mod contact;
 pub mod decode;
 pub mod embedded;

@@ -11,6 +11,10 @@ pub struct Progress {
     pub rows_read: AtomicU64,
     /// Rows of the source in all, once they are known; 0 before.
     pub rows_total: AtomicU64,
+    /// Bytes of the source's file that have been read in this pass; tells how far a file is whose rows are not known.
+    pub bytes_read: AtomicU64,
+    /// Bytes of the source's file; 0 without one.
+    pub bytes_total: AtomicU64,
     /// Whether a finite source has been produced and acknowledged to its end.
     pub produced_all: AtomicBool,
 }
@@ -32,6 +36,8 @@ impl Progress {
             partitions: (0..partitions).map(|_| PartitionProgress::default()).collect(),
             rows_read: AtomicU64::new(0),
             rows_total: AtomicU64::new(0),
+            bytes_read: AtomicU64::new(0),
+            bytes_total: AtomicU64::new(0),
             produced_all: AtomicBool::new(false),
         }
     }

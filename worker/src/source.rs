@@ -239,11 +239,12 @@ impl ClientContext for SourceContext {
         if let Some(idle) = idle {
             self.contact.heard(statistics.ts, idle);
         }
-        let mut seen = Observation::default();
-        seen.throttle_millis = statistics.brokers.values().filter_map(|b| b.throttle.as_ref()).map(|window| window.max).max().unwrap_or(0);
+        let throttles = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
+        let mut seen = Observation { throttle_millis: throttles.map(|window| window.max).max().unwrap_or(0), ..Observation::default() };
         for partition in statistics.topics.get(&self.topic).into_iter().flat_map(|topic| topic.partitions.values()) {
-            seen.fetched_messages += partition.fetchq_cnt;
-            seen.fetched_bytes += partition.fetchq_size;
+            // Each partition's queue is forwarded to the one of ours, and tells that one's length.
+            seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);
+            seen.fetched_bytes = seen.fetched_bytes.max(i64::try_from(partition.fetchq_size).map_or(0, i64::unsigned_abs));
             if partition.ls_offset >= 0 {
                 seen.log_ends.push((partition.partition, partition.ls_offset));
             }
@@ -432,10 +433,19 @@ impl Source {
         }
     }
 
-    /// Fetches again for partitions that were paused.
-    pub fn resume(&self, partitions: &[i32]) {
-        if let Err(error) = self.consumer.resume(&self.list(partitions)) {
-            tracing::warn!(?partitions, %error, "failed to resume");
+    /// Fetches again for a partition that was paused, from `next` on.
+    ///
+    /// The offset is said again because librdkafka's own may be wrong: taking the event of a partition's end moves its position
+    /// behind the record that is still to come, and a pause keeps that position.
+    pub fn resume(&self, partition: i32, next: i64) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let resumed = list
+            .add_partition_offset(&self.topic, partition, Offset::Offset(next))
+            // Without a wait: the seek stands in line before the resume.
+            .and_then(|()| self.consumer.seek_partitions(list, Duration::ZERO))
+            .and_then(|_| self.consumer.resume(&self.list(&[partition])));
+        if let Err(error) = resumed {
+            tracing::warn!(partition, next, %error, "failed to resume");
         }
     }
 

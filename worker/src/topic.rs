@@ -9,11 +9,13 @@ use stockpipeline::checked::Topic;
 use tracing::info;
 
 use crate::clock::wall_millis;
-use crate::kafka::{Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, TopicDescription, is_about_permission, is_for_user};
+use crate::kafka::{
+    Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, Reason, TopicDescription, is_about_permission, is_for_user,
+};
 use crate::status::{TopicDifference, TopicReport, TopicState};
 
 /// How long one question to the brokers may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a deleted topic may still be seen.
 const DELETION_PAUSE: Duration = Duration::from_millis(200);
@@ -133,7 +135,7 @@ fn reconcile(clients: &Clients, topic: &Topic, slots: Option<SlotsTopic<'_>>, ac
         Ok(admin) => admin,
         Err(error) => return failed(&data, None, &error),
     };
-    let report = reconcile_one(&admin, &data, act);
+    let report = explained(clients, reconcile_one(&admin, &data, act));
     let Some(slots) = slots else { return report };
     let config = slots_config();
     let wanted = Wanted {
@@ -144,8 +146,18 @@ fn reconcile(clients: &Clients, topic: &Topic, slots: Option<SlotsTopic<'_>>, ac
         config: &config,
         partitions_are_fixed: true,
     };
-    let of_slots = reconcile_one(&admin, &wanted, act);
-    combine(report, of_slots)
+    let of_slots = explained(clients, reconcile_one(&admin, &wanted, act));
+    combine(report, &of_slots)
+}
+
+/// Says "refused" in place of "no answer" where that is why there was none: librdkafka reports a failed login beside the question.
+fn explained(clients: &Clients, report: TopicReport) -> TopicReport {
+    match clients.trouble() {
+        Some(trouble) if report.state == TopicState::BrokerUnreachable && trouble.reason == Reason::AuthFailed => {
+            TopicReport { state: TopicState::AuthFailed, message: trouble.message, ..report }
+        }
+        Some(_) | None => report,
+    }
 }
 
 /// Returns the configs of a slots topic: the last record of each replay is what counts, so it is compacted, in small segments.
@@ -156,9 +168,9 @@ fn slots_config() -> BTreeMap<String, String> {
 }
 
 /// Returns the data topic's report, or its numbers with the slots topic's trouble where only that has one.
-fn combine(data: TopicReport, slots: TopicReport) -> TopicReport {
+fn combine(data: TopicReport, slots: &TopicReport) -> TopicReport {
     let is_fine = |report: &TopicReport| matches!(report.state, TopicState::InSync | TopicState::Observed);
-    if !is_fine(&data) || is_fine(&slots) {
+    if !is_fine(&data) || is_fine(slots) {
         return data;
     }
     TopicReport { state: slots.state, message: format!("slots topic {}: {}", slots.name, slots.message), ..data }

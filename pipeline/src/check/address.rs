@@ -22,9 +22,7 @@ pub(crate) fn location(findings: &mut Findings, path: &str, text: &str) -> Locat
     match parse_location(text) {
         Ok(location) => location,
         Err((reason, remedy)) => {
-            // What stands before an @ may be a password.
-            let safe = if text.contains('@') { "(an address with an @)" } else { text };
-            findings.wrong(path, safe, reason, remedy);
+            findings.wrong(path, text, reason, remedy);
             Location::Path(String::new())
         }
     }
@@ -71,8 +69,7 @@ pub(crate) fn endpoint(findings: &mut Findings, path: &str, text: &str) {
         Some(_) | None => Err(("is no endpoint", "write https://host or http://host:port")),
     };
     if let Err((reason, remedy)) = checked {
-        let safe = if text.contains('@') { "(an address with an @)" } else { text };
-        findings.wrong(path, safe, reason, remedy);
+        findings.wrong(path, text, reason, remedy);
     }
 }
 

@@ -77,9 +77,12 @@ impl Findings {
     }
 }
 
-/// Returns the value as one line of JSON, shortened.
+/// Returns the value as one line of JSON, shortened. What looks like `name:password@host` is not shown.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
+    if text.split_once('@').is_some_and(|(before, _)| before.contains(':')) {
+        return "(not shown, as it may hold a password)".to_owned();
+    }
     if text.chars().count() <= SHOWN_CHARACTERS {
         return text;
     }

@@ -30,16 +30,11 @@ mod worker;
 pub use findings::{FieldError, Warning};
 pub use shape::spec_schema;
 
-use std::sync::OnceLock;
-
-use serde_json::Value;
-
 use crate::Pipeline;
 use crate::document::Document;
 use crate::operations::Operations;
 use crate::spec::PipelineSpec;
 use findings::Findings;
-use shape::Shape;
 
 /// What a field is that this version does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +64,13 @@ impl Pipeline {
 
 /// Returns the spec when its shape is right.
 fn read_spec(document: &Document, unknown: UnknownFields, findings: &mut Findings) -> Option<PipelineSpec> {
-    static SCHEMA: OnceLock<Value> = OnceLock::new();
     let Some(spec) = document.body().get("spec") else {
         findings.broken("spec", "is required", "add spec with source, schema, kafka and sink");
         return None;
     };
     let mut spec = spec.clone();
     let before = findings.errors.len();
-    Shape::new(findings, unknown).compare("spec", &mut spec, SCHEMA.get_or_init(spec_schema));
+    shape::compare(&mut spec, unknown, findings);
     if findings.errors.len() > before {
         return None;
     }

@@ -38,8 +38,9 @@ pub(crate) fn position(schema: &Schema, path: &str, name: &str, findings: &mut F
 }
 
 fn check_column(path: &str, column: &spec::Column, findings: &mut Findings) -> Column {
-    if column.name.starts_with("_kafka_") {
-        findings.wrong(&format!("{path}.name"), column.name.as_str(), "is reserved", "use a name that does not start with _kafka_");
+    if is_reserved(&column.name) {
+        let remedy = "use another name than dt and none that starts with _kafka_ or _raw";
+        findings.wrong(&format!("{path}.name"), column.name.as_str(), "is a name that the tables have for themselves", remedy);
     }
     check_extras(path, column, findings);
     Column {
@@ -49,6 +50,11 @@ fn check_column(path: &str, column: &spec::Column, findings: &mut Findings) -> C
         nullable: column.nullable,
         comment: column.comment.clone().inspect(|comment| check_comment(path, comment, findings)),
     }
+}
+
+/// The Kafka columns stand in every table; the raw zone's has columns for what is no JSON object, and its partition.
+fn is_reserved(name: &str) -> bool {
+    name == "dt" || name.starts_with("_kafka_") || name.starts_with("_raw")
 }
 
 fn check_comment(path: &str, comment: &str, findings: &mut Findings) {
@@ -76,7 +82,7 @@ fn check_extras(path: &str, column: &spec::Column, findings: &mut Findings) {
             let names: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
             findings.broken(
                 &format!("{path}.{field}"),
-                &format!("means nothing for a {kind:?}"),
+                &format!("means nothing for type {kind:?}"),
                 &format!("remove it, or use type: {}", names.join(" or ")),
             );
         }
@@ -93,10 +99,11 @@ fn column_type(path: &str, column: &spec::Column, findings: &mut Findings) -> Co
         spec::ColumnType::Decimal => decimal(path, column, findings),
         spec::ColumnType::Timestamp => ColumnType::Timestamp { reading: reading(path, column, findings) },
         spec::ColumnType::Date => {
+            let date = ColumnType::Date { format: column.format.clone() };
             if let Some(format) = &column.format {
-                time::pattern(findings, &format!("{path}.format"), format);
+                time::pattern(findings, &format!("{path}.format"), format, date.clone());
             }
-            ColumnType::Date { format: column.format.clone() }
+            date
         }
     }
 }
@@ -144,7 +151,9 @@ fn reading(path: &str, column: &spec::Column, findings: &mut Findings) -> TimeRe
     let time_zone = zone_name.map_or_else(Zone::utc, |name| time::zone(findings, &format!("{path}.timeZone"), name));
     match &column.format {
         Some(format) => {
-            time::pattern(findings, &format!("{path}.format"), format);
+            // In UTC, so that what the pattern writes is also what it must read.
+            let utc = TimeReading::Format { format: format.clone(), time_zone: Zone::utc() };
+            time::pattern(findings, &format!("{path}.format"), format, ColumnType::Timestamp { reading: utc });
             TimeReading::Format { format: format.clone(), time_zone }
         }
         None => TimeReading::Iso { time_zone },

@@ -4,6 +4,7 @@
 //! the fields mean.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use regex_lite::Regex;
 use schemars::generate::SchemaSettings;
@@ -21,20 +22,60 @@ pub fn spec_schema() -> Value {
     settings.into_generator().into_root_schema_for::<PipelineSpec>().into()
 }
 
-/// Compares values with schemas and collects what differs.
-pub(crate) struct Shape<'a> {
-    findings: &'a mut Findings,
-    unknown: UnknownFields,
+/// The schema of the spec and its patterns, compiled once: both are constants.
+struct Contract {
+    schema: Value,
     patterns: BTreeMap<String, Regex>,
 }
 
-impl<'a> Shape<'a> {
-    pub(crate) fn new(findings: &'a mut Findings, unknown: UnknownFields) -> Self {
-        Self { findings, unknown, patterns: BTreeMap::new() }
-    }
+/// Compares a spec with its schema. Takes out null members, which mean the same as absent ones.
+pub(crate) fn compare(spec: &mut Value, unknown: UnknownFields, findings: &mut Findings) {
+    let contract = Contract::get();
+    Shape { findings, unknown, patterns: &contract.patterns }.compare("spec", spec, &contract.schema);
+}
 
-    /// Compares a value with a schema. Takes out null members, which mean the same as absent ones.
-    pub(crate) fn compare(&mut self, path: &str, value: &mut Value, schema: &Value) {
+/// Compares any value with a part of the schema.
+#[cfg(test)]
+pub(crate) fn compare_with(value: &mut Value, schema: &Value, findings: &mut Findings) {
+    let patterns = &Contract::get().patterns;
+    Shape { findings, unknown: UnknownFields::Error, patterns }.compare("value", value, schema);
+}
+
+impl Contract {
+    fn get() -> &'static Self {
+        static CONTRACT: OnceLock<Contract> = OnceLock::new();
+        CONTRACT.get_or_init(|| {
+            let schema = spec_schema();
+            let mut patterns = BTreeMap::new();
+            compile(&schema, &mut patterns);
+            Self { schema, patterns }
+        })
+    }
+}
+
+fn compile(schema: &Value, patterns: &mut BTreeMap<String, Regex>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(pattern) = pattern_of(schema) {
+                let regex = Regex::new(pattern).expect("the patterns of the spec are constants, and a test compiles them all");
+                patterns.insert(pattern.to_owned(), regex);
+            }
+            members.values().for_each(|member| compile(member, patterns));
+        }
+        Value::Array(items) => items.iter().for_each(|item| compile(item, patterns)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Compares values with schemas and collects what differs.
+struct Shape<'a> {
+    findings: &'a mut Findings,
+    unknown: UnknownFields,
+    patterns: &'a BTreeMap<String, Regex>,
+}
+
+impl Shape<'_> {
+    fn compare(&mut self, path: &str, value: &mut Value, schema: &Value) {
         let schema = without_null(schema);
         if let Some(words) = words(schema) {
             self.compare_word(path, value, &words);
@@ -50,10 +91,8 @@ impl<'a> Shape<'a> {
             "string" => self.compare_text(path, value, schema),
             "integer" => self.compare_integer(path, value, schema),
             "number" => self.compare_number(path, value, schema),
-            "boolean" => {
-                if !value.is_boolean() {
-                    self.findings.wrong(path, value.clone(), &is_not(value, "true or false"), "write true or false, without quotes");
-                }
+            "boolean" if !value.is_boolean() => {
+                self.findings.wrong(path, value.clone(), &is_not(value, "true or false"), "write true or false, without quotes");
             }
             _ => {}
         }
@@ -66,8 +105,8 @@ impl<'a> Shape<'a> {
             return;
         };
         if !words.contains(&text) {
-            let remedy = suggest::remedy(text, words.iter().copied());
-            self.findings.wrong(path, text, &format!("is not one of {}", words.join(", ")), &remedy);
+            let remedy = suggest::closest(text, words).map_or("choose one of them".to_owned(), |word| format!("did you mean {word}?"));
+            self.findings.wrong(path, text, &format!("is none of {}", words.join(", ")), &remedy);
         }
     }
 
@@ -160,7 +199,8 @@ impl<'a> Shape<'a> {
     fn compare_text(&mut self, path: &str, value: &Value, schema: &Value) {
         let Some(text) = value.as_str() else {
             let remedy = match value {
-                Value::Bool(_) | Value::Number(_) => format!("quote it: \"{value}\""),
+                Value::Bool(_) | Value::Number(_) if self.matches(schema, &value.to_string()) => format!("quote it: \"{value}\""),
+                Value::Bool(_) | Value::Number(_) => describe_pattern(pattern_of(schema)).1,
                 Value::Null | Value::String(_) | Value::Array(_) | Value::Object(_) => "write a text".to_owned(),
             };
             self.findings.wrong(path, value.clone(), &is_not(value, "text"), &remedy);
@@ -226,13 +266,8 @@ impl<'a> Shape<'a> {
         false
     }
 
-    fn matches(&mut self, schema: &Value, text: &str) -> bool {
-        let Some(pattern) = pattern_of(schema) else { return true };
-        if !self.patterns.contains_key(pattern) {
-            let regex = Regex::new(pattern).expect("the patterns of the spec are constants that a test compiles");
-            self.patterns.insert(pattern.to_owned(), regex);
-        }
-        self.patterns.get(pattern).is_none_or(|regex| regex.is_match(text))
+    fn matches(&self, schema: &Value, text: &str) -> bool {
+        pattern_of(schema).and_then(|pattern| self.patterns.get(pattern)).is_none_or(|regex| regex.is_match(text))
     }
 }
 

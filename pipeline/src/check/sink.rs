@@ -9,18 +9,12 @@ use crate::spec::PipelineSpec;
 use crate::spec::bounds::{LEDGER_RETAIN, ROTATION_INTERVAL};
 use crate::spec::sink::{self as spec, BadRecordAction, Compression, RawFormat, StartType};
 
-/// Columns that the raw table has beside the declared ones.
-const RAW_COLUMNS: [&str; 3] = ["dt", "_raw", "_raw_base64"];
-
 /// Checks everything under `sink` but its pods.
 pub(crate) fn check(spec: &PipelineSpec, name: &str, checked: &Schema, findings: &mut Findings) -> Sink {
     let sink = &spec.sink;
     let prefixes = Prefixes::of(sink, name);
     prefixes.check(spec, findings);
     address::bucket(findings, "spec.sink.bucket.name", &sink.bucket.name);
-    if sink.raw.is_some() {
-        check_raw_names(checked, findings);
-    }
     let raw = sink.raw.as_ref().map(|zone| match zone.format {
         RawFormat::JsonLines => lines("spec.sink.raw.compression", zone.compression, findings),
     });
@@ -92,36 +86,28 @@ impl Prefixes {
                 }
             }
         }
-        self.check_query_results(spec, &zones, findings);
+        check_query_results(spec, &zones, findings);
     }
+}
 
-    fn check_query_results(&self, spec: &PipelineSpec, zones: &[(&str, String)], findings: &mut Findings) {
-        let location = spec.athena.as_ref().and_then(|athena| athena.workgroup.output_location.as_deref());
-        let Some(location) = location else { return };
-        let Some((bucket, key)) = location.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) else { return };
-        if bucket != spec.sink.bucket.name {
-            return;
-        }
-        // Results are written below the location, so only a location inside a zone puts them there.
-        let key = key.trim_end_matches('/');
-        for (zone_path, prefix) in zones.iter().filter(|(_, prefix)| key == prefix || key.starts_with(&format!("{prefix}/"))) {
-            let reason = format!("lies within {prefix:?} of {zone_path}");
-            findings.wrong("spec.athena.workgroup.outputLocation", location, &reason, "use a prefix outside every zone");
-        }
+/// Checks that Athena's results land in no zone.
+fn check_query_results(spec: &PipelineSpec, zones: &[(&str, String)], findings: &mut Findings) {
+    let location = spec.athena.as_ref().and_then(|athena| athena.workgroup.output_location.as_deref());
+    let Some(location) = location else { return };
+    let Some((bucket, key)) = location.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) else { return };
+    if bucket != spec.sink.bucket.name {
+        return;
+    }
+    // Results are written below the location, so only a location inside a zone puts them there.
+    let key = key.trim_end_matches('/');
+    for (zone_path, prefix) in zones.iter().filter(|(_, prefix)| key == prefix || key.starts_with(&format!("{prefix}/"))) {
+        let reason = format!("lies within {prefix:?} of {zone_path}");
+        findings.wrong("spec.athena.workgroup.outputLocation", location, &reason, "use a prefix outside every zone");
     }
 }
 
 fn overlap(one: &str, other: &str) -> bool {
     one == other || one.starts_with(&format!("{other}/")) || other.starts_with(&format!("{one}/"))
-}
-
-fn check_raw_names(checked: &Schema, findings: &mut Findings) {
-    for (index, column) in checked.columns.iter().enumerate() {
-        if RAW_COLUMNS.contains(&column.name.as_str()) {
-            let path = format!("spec.schema.columns[{index}].name");
-            findings.wrong(&path, column.name.as_str(), "is a column of the raw table's own", "use another name, or leave out sink.raw");
-        }
-    }
 }
 
 fn lines(path: &str, compression: Compression, findings: &mut Findings) -> LineCompression {

@@ -10,7 +10,8 @@ pub(crate) fn remedy<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>
     }
 }
 
-fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
+/// Returns the known name that a mistyped one is most like, if it is like one at all.
+pub(crate) fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let wanted = plain(unknown);
     let allowed = (wanted.chars().count() / 3).clamp(1, 4);
     let mut best: Option<(usize, &str)> = None;

@@ -1,14 +1,18 @@
 //! Durations, instants, time zones and strftime patterns.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil;
-use jiff::fmt::strtime::BrokenDownTime;
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
 
 use super::findings::Findings;
-use crate::schema::Zone;
+use crate::civil::MICROS_PER_DAY;
+use crate::schema::{Column, ColumnType, Zone};
 use crate::spec::bounds::{SpanBounds, TimeSpan};
+use crate::value::{self, Field, Value};
 
 /// Returns a duration within its bounds; zero after an error.
 pub(crate) fn span(findings: &mut Findings, path: &str, text: &TimeSpan, bounds: SpanBounds) -> Duration {
@@ -74,21 +78,28 @@ pub(crate) fn day(findings: &mut Findings, path: &str, text: &str) {
     }
 }
 
-/// Checks a strftime pattern: it must write a day and read the same day back.
-pub(crate) fn pattern(findings: &mut Findings, path: &str, pattern: &str) {
-    if let Err(reason) = try_pattern(pattern) {
+/// Checks a strftime pattern: what it writes must read back as the same day, the way records are read.
+pub(crate) fn pattern(findings: &mut Findings, path: &str, pattern: &str, column_type: ColumnType) {
+    if let Err(reason) = try_pattern(pattern, column_type) {
         findings.wrong(path, pattern, &reason, "use a pattern with a whole date, such as %Y-%m-%d %H:%M:%S or %d/%m/%Y");
     }
 }
 
-fn try_pattern(pattern: &str) -> Result<(), String> {
-    let moment =
-        civil::date(2013, 10, 27).at(21, 34, 56, 123_456_000).to_zoned(jiff::tz::TimeZone::UTC).map_err(|error| error.to_string())?;
-    let text = jiff::fmt::strtime::format(pattern, &moment).map_err(|error| format!("is no strftime pattern ({error})"))?;
-    let parsed = BrokenDownTime::parse(pattern, &text).map_err(|error| format!("writes what it cannot read ({error})"))?;
-    let read = parsed.to_date().or_else(|_| parsed.to_timestamp().map(|instant| instant.to_zoned(jiff::tz::TimeZone::UTC).date()));
-    match read {
-        Ok(day) if day == moment.date() => Ok(()),
-        Ok(_) | Err(_) => Err("does not hold a whole date".to_owned()),
+/// Microseconds of what a pattern may cut a time to: a day, an hour, a minute, a second, a millisecond, nothing.
+const TIME_STEPS: [i64; 6] = [MICROS_PER_DAY, 3_600_000_000, 60_000_000, 1_000_000, 1_000, 1];
+
+fn try_pattern(pattern: &str, column_type: ColumnType) -> Result<(), String> {
+    let column = Column { name: "time".to_owned(), from: "time".to_owned(), column_type, nullable: false, comment: None };
+    // Parts that differ from each other and from what missing ones would be; an afternoon, so that %I needs %p.
+    let moment = civil::date(2013, 10, 27).at(21, 34, 56, 123_456_000);
+    let Ok(moment) = moment.to_zoned(TimeZone::UTC) else { return Ok(()) };
+    let text = strtime::format(pattern, &moment).map_err(|error| format!("is no strftime pattern ({error})"))?;
+    let written = moment.timestamp().as_microsecond();
+    // What a pattern leaves out is zero: the record's time, cut to hours, minutes or less.
+    let is_cut_of = |read: i64| TIME_STEPS.iter().any(|step| written - written.rem_euclid(*step) == read);
+    match value::parse(&column, Field::Text(Cow::Borrowed(&text))) {
+        Ok(Value::Date(days)) if written.div_euclid(MICROS_PER_DAY) == i64::from(days) => Ok(()),
+        Ok(Value::Timestamp(micros)) if is_cut_of(micros) => Ok(()),
+        Ok(_) | Err(_) => Err(format!("does not read back what it writes, such as {text:?}")),
     }
 }

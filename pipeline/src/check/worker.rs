@@ -99,10 +99,10 @@ fn check_size(path: &str, value: &Value, findings: &mut Findings) {
     }
 }
 
-fn check_patch(path: &str, patch: &Value, findings: &mut Findings) {
-    check_size(path, patch, findings);
+fn check_patch(path: &str, template: &Value, findings: &mut Findings) {
+    check_size(path, template, findings);
     let none = Map::new();
-    for (name, part) in patch.as_object().unwrap_or(&none) {
+    for (name, part) in template.as_object().unwrap_or(&none) {
         let allowed: &[&str] = match name.as_str() {
             "metadata" => &PATCH_METADATA,
             "spec" => &PATCH_SPEC,
@@ -120,12 +120,12 @@ fn check_patch(path: &str, patch: &Value, findings: &mut Findings) {
             findings.broken(&keyed(&keyed(path, name), member), "may not be patched", &remedy);
         }
     }
-    check_labels(&format!("{path}.metadata.labels"), patch, findings);
+    check_labels(&format!("{path}.metadata.labels"), template, findings);
 }
 
 /// The operator finds its pods by these labels.
-fn check_labels(path: &str, patch: &Value, findings: &mut Findings) {
-    let labels = patch.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
+fn check_labels(path: &str, template: &Value, findings: &mut Findings) {
+    let labels = template.get("metadata").and_then(|metadata| metadata.get("labels")).and_then(Value::as_object);
     for name in labels.into_iter().flat_map(Map::keys) {
         if name.starts_with("app.kubernetes.io/") || name.starts_with("stockpipeline.dev/") {
             findings.broken(&keyed(path, name), "is a label of the operator's own", "use another prefix");

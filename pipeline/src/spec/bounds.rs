@@ -115,6 +115,11 @@ pub(crate) fn immutable(name: &str) -> Value {
     rules(&[("self == oldSelf", &format!("{name} is immutable"))])
 }
 
+/// Returns the CEL rule that a key prefix does not climb.
+pub(crate) fn straight() -> Value {
+    rules(&[("!self.split('/').exists(s, s == '.' || s == '..')", "must not have . or .. between slashes")])
+}
+
 /// Returns the CEL rule that a map holds only keys of a list.
 pub(crate) fn only_keys(allowed: &[(&str, crate::spec::kafka::ConfigValue)]) -> Value {
     let names: Vec<String> = allowed.iter().map(|(name, _)| format!("'{name}'")).collect();

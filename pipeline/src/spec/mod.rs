@@ -5,6 +5,8 @@
 //! [`crate::Pipeline`]. A rule that spans fields stands twice: as CEL here, for the API server, and as code in the check,
 //! for files.
 
+#![expect(clippy::doc_markdown, reason = "the comments are the CRD's text, in which enum words stand as the user writes them")]
+
 pub mod athena;
 pub mod aws;
 pub mod bounds;

@@ -50,10 +50,11 @@ pub enum Evolution {
     ("self.type in ['Timestamp', 'Date'] || !has(self.format)", "format is for a Timestamp or Date only"),
     ("self.type == 'Timestamp' || (!has(self.timeZone) && !has(self.unit))", "timeZone and unit are for a Timestamp only"),
     ("!has(self.unit) || (!has(self.format) && !has(self.timeZone))", "unit is for epoch numbers; it excludes format and timeZone"),
-    ("!self.name.startsWith('_kafka_')", "names that start with _kafka_ are reserved"),
+    ("self.name != 'dt' && !self.name.startsWith('_kafka_') && !self.name.startsWith('_raw')", "dt and names that start with _kafka_ or _raw are reserved"),
 ])))]
 pub struct Column {
-    /// Name in the tables and in SQL: lower-case letters, digits and `_`, not a digit first. Example: `adj_close`.
+    /// Name in the tables and in SQL: lower-case letters, digits and `_`, not a digit first; not `dt`,
+    /// `_kafka_...` or `_raw...`. Example: `adj_close`.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub name: String,
     /// Type of the values.

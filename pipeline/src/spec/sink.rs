@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounds::{LEDGER_RETAIN, ROTATION_INTERVAL, TimeSpan, between, immutable, rules};
+use super::bounds::{LEDGER_RETAIN, ROTATION_INTERVAL, TimeSpan, between, immutable, rules, straight};
 use super::worker::SinkWorker;
 
 /// Writes the topic to S3, every record exactly once.
@@ -90,7 +90,7 @@ pub struct Bucket {
 pub struct RawZone {
     /// Key prefix, without a slash at either end. Immutable. Default: `raw/` and `metadata.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX), extend("x-kubernetes-validations" = straight()))]
     pub prefix: Option<String>,
     /// Format of the objects. Default: JsonLines.
     pub format: RawFormat,
@@ -116,7 +116,7 @@ pub enum RawFormat {
 pub struct ProcessedZone {
     /// Key prefix, without a slash at either end. Immutable. Default: `processed/` and `metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX), extend("x-kubernetes-validations" = straight()))]
     pub prefix: Option<String>,
     /// Parquet or JsonLines. Immutable. Default: Parquet.
     #[serde(default)]
@@ -212,7 +212,10 @@ pub struct Ledger {
     #[schemars(
         length(min = 1, max = 256),
         regex(pattern = PREFIX),
-        extend("x-kubernetes-validations" = immutable("ledger.prefix"))
+        extend("x-kubernetes-validations" = rules(&[
+            ("self == oldSelf", "ledger.prefix is immutable"),
+            ("!self.split('/').exists(s, s == '.' || s == '..')", "must not have . or .. between slashes"),
+        ]))
     )]
     pub prefix: String,
     /// How long a plan is kept at least, 1h to 87600h. Default: 720h (30 days).
@@ -239,7 +242,7 @@ pub struct OnBadRecord {
     pub action: BadRecordAction,
     /// Key prefix of the dead-letter zone, without a slash at either end. Immutable. Default: `dlq/` and `metadata.name`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = PREFIX), extend("x-kubernetes-validations" = straight()))]
     pub prefix: Option<String>,
     /// Zstd, Gzip or None. Default: Zstd.
     pub compression: Compression,

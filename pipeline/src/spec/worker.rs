@@ -127,8 +127,9 @@ pub struct Toleration {
     /// Effect of the taint. Default: every effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
-    /// How long a pod stays after a NoExecute taint appears, in seconds. Default: for ever.
+    /// How long a pod stays after a NoExecute taint appears, in seconds, at least 0. Default: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub toleration_seconds: Option<i64>,
 }
 

@@ -208,6 +208,7 @@ impl fmt::Display for Report {
             writeln!(formatter, "and {} more", thousands(more))?;
         }
         match self.difference_count {
+            0 if self.chains.is_empty() => write!(formatter, "audit: clean, nothing is stored yet"),
             0 => write!(formatter, "audit: clean"),
             1 => write!(formatter, "audit: 1 difference"),
             count => write!(formatter, "audit: {} differences", thousands(count)),
@@ -255,6 +256,9 @@ mod tests {
 
     #[test]
     fn a_clean_report_says_so_in_its_last_line() {
-        assert!(Report::default().to_string().ends_with("audit: clean"));
+        assert!(Report::default().to_string().ends_with("audit: clean, nothing is stored yet"));
+        let chain = ChainEnd { epoch: "e".into(), partition: 0, start: 0, kept_from: 0, next: 5, plans: 1 };
+        let report = Report { chains: vec![chain], ..Report::default() };
+        assert!(report.to_string().ends_with("audit: clean"));
     }
 }

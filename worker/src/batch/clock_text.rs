@@ -57,13 +57,13 @@ impl ClockText {
 
 /// Returns a number below 100 as two digits.
 #[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the remainders are single digits")]
+#[expect(clippy::cast_sign_loss, reason = "the numbers are parts of a clock, never negative")]
 fn digits2(number: i64) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the remainders are single digits")]
+#[expect(clippy::cast_sign_loss, reason = "the numbers are parts of a clock, never negative")]
 fn digits3(number: i64) -> [u8; 3] {
     [b'0' + (number / 100 % 10) as u8, b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }

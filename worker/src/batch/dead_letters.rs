@@ -84,16 +84,13 @@ fn push_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) -> Option<&'static str> {
         push_text(None, out);
         return None;
     };
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            push_text(Some(text), out);
-            Some(UTF8)
-        }
-        Err(_) => {
-            out.push(b'"');
-            push_base64(bytes, out);
-            out.push(b'"');
-            Some(BASE64)
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        push_text(Some(text), out);
+        Some(UTF8)
+    } else {
+        out.push(b'"');
+        push_base64(bytes, out);
+        out.push(b'"');
+        Some(BASE64)
     }
 }

@@ -127,7 +127,7 @@ impl Sealed {
         let Grouped { sorter, order, left, .. } = grouped;
         let order = order.get_mut(start..end)?;
         sorter.sort(rows, order);
-        let mut encoded = encode::Rows { schema: &self.rules.schema, partition: self.partition, rows, order, left };
+        let mut encoded = encode::Rows { schema: &self.rules.schema, partition: self.partition, buffered: rows, order, left };
         Some(match zone.format {
             ProcessedFormat::Parquet { compression } => encoded.parquet(compression),
             ProcessedFormat::JsonLines { compression } => encoded.json_lines(compression),

@@ -88,9 +88,10 @@ fn encode_all(rules: Rules, payloads: &[&str]) -> Objects {
 
 fn text(key: &str, bytes: &Bytes) -> String {
     let mut text = String::new();
-    if key.ends_with(".gz") {
+    let extension = key.rsplit('.').next();
+    if extension == Some("gz") {
         flate2::read::GzDecoder::new(bytes.as_ref()).read_to_string(&mut text).unwrap();
-    } else if key.ends_with(".zst") {
+    } else if extension == Some("zst") {
         text = String::from_utf8(zstd::decode_all(bytes.as_ref()).unwrap()).unwrap();
     } else {
         text = String::from_utf8(bytes.to_vec()).unwrap();

@@ -51,6 +51,7 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 
@@ -66,6 +67,11 @@ pub struct WorkerArguments {
     /// Name of this worker in plans, logs and /status.
     #[arg(long, value_name = "NAME", env = "HOSTNAME", default_value = "worker")]
     pub worker_name: String,
+
+    /// Seconds for which the consumer group keeps the partitions of a worker that has died; an upload has to end within
+    /// five sixths of it.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=300))]
+    pub session_timeout: u64,
 
     /// Incarnation of the topic, for a broker that has no topic ids: 16 hexadecimal digits.
     #[arg(long, value_name = "EPOCH", hide = true, value_parser = parse_epoch)]
@@ -95,6 +101,7 @@ pub struct LocalArguments {
     #[arg(long, value_name = "DIR", default_value = "stockpipeline-output")]
     pub output: PathBuf,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 
@@ -123,6 +130,7 @@ pub struct AuditArguments {
     #[arg(long, short = 'o', value_enum, default_value = "table")]
     pub format: ReportFormat,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 }
@@ -138,6 +146,7 @@ pub struct DeleteArguments {
     #[arg(long, required = true)]
     pub delete: bool,
 
+    /// Where credentials and temporary files are.
     #[command(flatten)]
     pub shared: SharedArguments,
 }

@@ -23,10 +23,13 @@ pub(super) async fn run(arguments: &AuditArguments, out: &mut (dyn Write + Send)
     let report = match &arguments.output {
         Some(output) => {
             let folder = local::bucket_folder(&pipeline, output);
+            if !folder.is_dir() {
+                return Err(CommandError::NothingThere { folder });
+            }
             let served = local::serve_bucket(&pipeline, &folder).await;
-            let (server, store) = served.map_err(|source| CommandError::Folder { folder, source })?;
-            let report = prove(&store, &pipeline, tail).await;
-            server.shutdown().await;
+            let (bucket, stored) = served.map_err(|source| CommandError::Folder { folder, source })?;
+            let report = prove(&stored, &pipeline, tail).await;
+            bucket.shutdown().await;
             report?
         }
         None => prove(&store(&pipeline, &arguments.shared.secrets_dir, StoreOptions::patient()).await?, &pipeline, tail).await?,

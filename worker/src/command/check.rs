@@ -24,7 +24,8 @@ pub(super) fn run(files: &[PathBuf], out: &mut dyn Write) -> Result<Exit, Comman
                     }
                     let (name, columns) = (&pipeline.name, pipeline.schema.columns.len());
                     let (topic, bucket) = (&pipeline.kafka.topic.name, &pipeline.sink.bucket);
-                    writeln!(out, "{shown}: ok ({name}, {columns} columns, topic {topic}, bucket {bucket})").map_err(CommandError::Output)?;
+                    writeln!(out, "{shown}: ok ({name}, {columns} columns, topic {topic}, bucket {bucket})")
+                        .map_err(CommandError::Output)?;
                 }
                 Verdict::Wrong { name, errors } => {
                     exit = Exit::User;

@@ -14,7 +14,7 @@ use crate::store::{Credentials, Gate, Settings, Store};
 /// Longest secret that is read; keys of AWS have some hundred bytes, session tokens some thousand.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// How long a command that a person waits for retries one request.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Returns the Kafka clients of a pipeline; connects to nothing yet.
 ///
@@ -40,7 +40,7 @@ pub(super) struct StoreOptions {
 impl StoreOptions {
     /// Returns the options of a command that a person waits for.
     pub(super) fn patient() -> Self {
-        Self { attempt_timeout: Duration::from_secs(60), give_up_after: Some(PATIENCE), gate: None, metrics: StoreMetrics::default() }
+        Self { attempt_timeout: Duration::from_mins(1), give_up_after: Some(PATIENCE), gate: None, metrics: StoreMetrics::default() }
     }
 }
 
@@ -62,14 +62,35 @@ pub(super) async fn store(pipeline: &Pipeline, secrets_dir: &Path, options: Stor
     Ok(Store::connect(settings, options.gate, options.metrics).await)
 }
 
-fn credentials(pipeline: &Pipeline, secrets_dir: &Path) -> Result<Credentials, CommandError> {
-    let Some(secret) = &pipeline.aws.credentials_secret else { return Ok(Credentials::Chain) };
+/// Keys of AWS from a mounted secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct StaticKeys {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: Option<String>,
+}
+
+/// Returns the keys of the secret that the document names; None where it names none.
+///
+/// # Errors
+/// [`CommandError::Secret`] names the file that can't be read.
+pub(super) fn static_keys(pipeline: &Pipeline, secrets_dir: &Path) -> Result<Option<StaticKeys>, CommandError> {
+    let Some(secret) = &pipeline.aws.credentials_secret else { return Ok(None) };
     let folder = secrets_dir.join(secret);
     let token = folder.join("sessionToken");
-    Ok(Credentials::Static {
+    Ok(Some(StaticKeys {
         access_key_id: read_line(&folder.join("accessKeyId"))?,
         secret_access_key: read_line(&folder.join("secretAccessKey"))?,
         session_token: if token.exists() { Some(read_line(&token)?) } else { None },
+    }))
+}
+
+fn credentials(pipeline: &Pipeline, secrets_dir: &Path) -> Result<Credentials, CommandError> {
+    Ok(match static_keys(pipeline, secrets_dir)? {
+        Some(StaticKeys { access_key_id, secret_access_key, session_token }) => {
+            Credentials::Static { access_key_id, secret_access_key, session_token }
+        }
+        None => Credentials::Chain,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::audit::thousands;
 use crate::topic::{self, SlotsTopic};
 
 /// How long the brokers may take to delete two topics.
-const TOPICS_LIMIT: Duration = Duration::from_secs(60);
+const TOPICS_LIMIT: Duration = Duration::from_mins(1);
 
 /// Deletes the data topic and the slots topic; missing ones are fine.
 ///

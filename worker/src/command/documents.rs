@@ -43,7 +43,8 @@ pub(super) fn load(file: &Path, unknown: UnknownFields) -> Result<Pipeline, Comm
     let wrong = |errors| CommandError::Document { file: file.to_owned(), errors };
     let mut verdicts = judge_with(file, unknown);
     if verdicts.len() > 1 {
-        let several = format!("the file holds {} StockPipelines and this command takes one; write each into a file of its own", verdicts.len());
+        let several =
+            format!("the file holds {} StockPipelines and this command takes one; write each into a file of its own", verdicts.len());
         return Err(wrong(vec![several]));
     }
     match verdicts.pop() {

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use crate::audit::AuditError;
 use crate::error::Class;
+use crate::feed::FeedError;
 use crate::kafka::KafkaError;
 use crate::local::LocalError;
+use crate::producer::ProducerError;
+use crate::sink::SinkError;
 use crate::store::StoreError;
 
 /// Why a command has not done what it was asked for.
@@ -63,10 +66,50 @@ pub enum CommandError {
         /// Why.
         source: io::Error,
     },
+    /// A folder that no local run has made.
+    #[error("{folder:?} is not there; give the --output of a local run of this document")]
+    NothingThere {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The audit couldn't read.
     #[error("failed to audit")]
     Audit(#[source] AuditError),
+    /// A producer without rows.
+    #[error("the pipeline has no producer: others fill its topic; remove the command, or add spec.producer and a source with rows")]
+    NoProducer,
+    /// The source can't be opened.
+    #[error("failed to open the source")]
+    Feed(#[source] FeedError),
+    /// The producer can't go on.
+    #[error("the producer ended")]
+    Producer(#[source] ProducerError),
+    /// The sink can't go on.
+    #[error("the sink ended")]
+    Sink(#[source] Box<SinkError>),
     /// A local run ended early.
     #[error(transparent)]
-    Local(LocalError),
+    Local(Box<LocalError>),
+}
+
+impl CommandError {
+    /// Returns who can do something about it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Document { .. }
+            | Self::Listen { .. }
+            | Self::Secret { .. }
+            | Self::Folder { .. }
+            | Self::NothingThere { .. }
+            | Self::NoProducer => Class::User,
+            Self::Output(_) | Self::Store { .. } => Class::External,
+            Self::Kafka { source, .. } => source.class(),
+            Self::Audit(error) => error.class(),
+            Self::Feed(error) => error.class(),
+            Self::Producer(error) => error.class(),
+            Self::Sink(error) => error.class(),
+            Self::Local(error) => error.class(),
+        }
+    }
 }

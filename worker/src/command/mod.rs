@@ -5,6 +5,7 @@
 mod arguments;
 mod audit;
 mod check;
+mod connect;
 mod delete;
 mod documents;
 mod error;
@@ -13,6 +14,7 @@ mod worker;
 
 use std::io::Write;
 
+use futures::future::LocalBoxFuture;
 use stockpipeline::launch::Exit;
 use tokio_util::sync::CancellationToken;
 
@@ -41,13 +43,15 @@ pub struct Surroundings<'a> {
 /// # Errors
 /// [`CommandError`]; its class decides the exit code.
 pub async fn run(command: Command, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
-    match command {
-        Command::Producer(arguments) => worker::produce(arguments, surroundings).await,
-        Command::Sink(arguments) => worker::sink(arguments, surroundings).await,
-        Command::Local(arguments) => local::run(arguments, surroundings).await,
-        Command::Check { files } => check::run(&files, surroundings.out),
-        Command::Audit(arguments) => audit::run(&arguments, surroundings.out).await,
-        Command::Topic(arguments) => delete::topic(&arguments, surroundings.out).await,
-        Command::Data(arguments) => delete::data(&arguments, surroundings.out).await,
-    }
+    // Boxed, since a state machine of all commands together is deeper than the compiler looks.
+    let running: LocalBoxFuture<'_, Result<Exit, CommandError>> = match command {
+        Command::Producer(arguments) => Box::pin(worker::produce(arguments, surroundings)),
+        Command::Sink(arguments) => Box::pin(worker::sink(arguments, surroundings)),
+        Command::Local(arguments) => Box::pin(local::run(arguments, surroundings)),
+        Command::Check { files } => return check::run(&files, surroundings.out),
+        Command::Audit(arguments) => Box::pin(async move { audit::run(&arguments, surroundings.out).await }),
+        Command::Topic(arguments) => Box::pin(async move { delete::topic(&arguments, surroundings.out).await }),
+        Command::Data(arguments) => Box::pin(async move { delete::data(&arguments, surroundings.out).await }),
+    };
+    running.await
 }

@@ -298,9 +298,9 @@ impl<'a> Scanner<'a> {
 /// Returns a word whose lowest set bit lies in the first byte that is a quote, a backslash or a control character; 0 without one.
 #[inline]
 pub(crate) fn special(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ (ONES * u64::from(b'"'));
+    let backslash = word ^ (ONES * u64::from(b'\\'));
     let zero_bytes = (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash);
-    let control = word.wrapping_sub(ONES * b' ' as u64) & !word;
+    let control = word.wrapping_sub(ONES * u64::from(b' ')) & !word;
     (zero_bytes | control) & HIGHS
 }

@@ -36,9 +36,9 @@ impl Rows<'_> {
             self.schema.columns.iter().map(|column| format!(",{}:", serde_json::Value::from(column.name.as_str())).into_bytes()).collect();
         let order = self.order;
         for slice in order.chunks(SLICE_ROWS) {
-            let offsets: Vec<i64> = slice.iter().map(|row| self.rows.offsets.get(*row as usize)).collect();
-            let timestamps: Vec<Option<i64>> = slice.iter().map(|row| self.rows.timestamps.get(*row as usize)).collect();
-            let columns: Vec<Cells<'_>> = self.rows.columns.iter().map(|column| Cells::gather(column, slice)).collect();
+            let offsets: Vec<i64> = slice.iter().map(|row| self.buffered.offsets.get(*row as usize)).collect();
+            let timestamps: Vec<Option<i64>> = slice.iter().map(|row| self.buffered.timestamps.get(*row as usize)).collect();
+            let columns: Vec<Cells<'_>> = self.buffered.columns.iter().map(|column| Cells::gather(column, slice)).collect();
             for (index, (offset, timestamp)) in offsets.into_iter().zip(timestamps).enumerate() {
                 let out = lines.line();
                 push_kafka_columns(self.partition, offset, timestamp, &mut kafka_clock, out);

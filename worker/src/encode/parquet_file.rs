@@ -68,7 +68,7 @@ impl Rows<'_> {
             .set_max_row_group_bytes(Some(GROUP_BYTES));
         let [_, offset, timestamp] = KAFKA_COLUMNS;
         let mut distinct = vec![(offset, true), (timestamp, true)];
-        for (column, declared) in self.rows.columns.iter().zip(&self.schema.columns) {
+        for (column, declared) in self.buffered.columns.iter().zip(&self.schema.columns) {
             match column {
                 Column::Long(cells) if self.hardly_repeat(|row| cells.values.get(row)) => distinct.push((&declared.name, true)),
                 Column::Int(cells) if self.hardly_repeat(|row| i64::from(cells.values.get(row))) => distinct.push((&declared.name, true)),
@@ -103,7 +103,7 @@ impl Rows<'_> {
     fn slice_rows(&self, rows: &[u32]) -> usize {
         let most = rows.len().min(SLICE_ROWS);
         let is_bounded = |texts: &Texts| texts.longest() * SLICE_ROWS <= SLICE_TEXT_BYTES;
-        let texts: Vec<&Texts> = self.rows.columns.iter().filter_map(Column::texts).filter(|texts| !is_bounded(texts)).collect();
+        let texts: Vec<&Texts> = self.buffered.columns.iter().filter_map(Column::texts).filter(|texts| !is_bounded(texts)).collect();
         if texts.is_empty() {
             return most;
         }
@@ -120,10 +120,10 @@ impl Rows<'_> {
     fn gather(&self, schema: &SchemaRef, slice: &[u32]) -> RecordBatch {
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
         arrays.push(Arc::new(Int32Array::from(vec![self.partition; slice.len()])));
-        arrays.push(Arc::new(Int64Array::from_iter_values(slice.iter().map(|row| self.rows.offsets.get(*row as usize)))));
-        let (timestamps, nulls) = gather(&self.rows.timestamps, slice);
+        arrays.push(Arc::new(Int64Array::from_iter_values(slice.iter().map(|row| self.buffered.offsets.get(*row as usize)))));
+        let (timestamps, nulls) = gather(&self.buffered.timestamps, slice);
         arrays.push(Arc::new(TimestampMicrosecondArray::new(timestamps, nulls).with_timezone("UTC")));
-        for (column, declared) in self.rows.columns.iter().zip(&self.schema.columns) {
+        for (column, declared) in self.buffered.columns.iter().zip(&self.schema.columns) {
             arrays.push(array(column, &declared.column_type, slice));
         }
         RecordBatch::try_new(Arc::clone(schema), arrays).expect("the arrays are made by the schema")

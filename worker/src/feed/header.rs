@@ -100,7 +100,7 @@ impl Header {
         if fields.len() != self.members.len() {
             return Some(Malformed::WrongFieldCount);
         }
-        if std::str::from_utf8(row).is_err() {
+        if !row.is_ascii() && std::str::from_utf8(row).is_err() {
             return Some(Malformed::InvalidUtf8);
         }
         // Names take at most half of the limit, an escaped byte at most six.

@@ -28,11 +28,15 @@ impl Form {
 
     fn of_type(column_type: &ColumnType) -> Self {
         match column_type {
-            ColumnType::Int | ColumnType::Bigint | ColumnType::Double | ColumnType::Decimal { .. } => Self::Number,
+            ColumnType::Int
+            | ColumnType::Bigint
+            | ColumnType::Double
+            | ColumnType::Decimal { .. }
+            | ColumnType::Timestamp { reading: TimeReading::Epoch { .. } } => Self::Number,
             ColumnType::Boolean => Self::Boolean,
-            ColumnType::Timestamp { reading: TimeReading::Epoch { .. } } => Self::Number,
-            ColumnType::Timestamp { reading: TimeReading::Iso { .. } | TimeReading::Format { .. } } => Self::Text,
-            ColumnType::String | ColumnType::Date { .. } => Self::Text,
+            ColumnType::String
+            | ColumnType::Date { .. }
+            | ColumnType::Timestamp { reading: TimeReading::Iso { .. } | TimeReading::Format { .. } } => Self::Text,
         }
     }
 }
@@ -85,29 +89,38 @@ impl Member {
 
 /// Returns whether a text is a number as JSON writes it.
 pub(super) fn is_number(text: &[u8]) -> bool {
-    let digits = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let start = usize::from(text.first() == Some(&b'-'));
-    let whole = digits(start);
-    if whole == 0 || (whole > 1 && text[start] == b'0') {
+    let mut at = digits_end(text, start);
+    if at == start || (at > start + 1 && text[start] == b'0') {
         return false;
     }
-    let mut at = start + whole;
-    if text.get(at) == Some(&b'.') {
-        let fraction = digits(at + 1);
-        if fraction == 0 {
+    if at == text.len() {
+        return true;
+    }
+    if text[at] == b'.' {
+        let fraction = at + 1;
+        at = digits_end(text, fraction);
+        if at == fraction {
             return false;
         }
-        at += 1 + fraction;
     }
     if matches!(text.get(at), Some(b'e' | b'E')) {
-        at += 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        let exponent = digits(at);
-        if exponent == 0 {
+        let exponent = at + 1 + usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+        at = digits_end(text, exponent);
+        if at == exponent {
             return false;
         }
-        at += exponent;
     }
     at == text.len()
+}
+
+/// Returns where the digits end that start at `from`.
+fn digits_end(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while at < text.len() && text[at].wrapping_sub(b'0') < 10 {
+        at += 1;
+    }
+    at
 }
 
 /// Whether a byte must be escaped in a JSON string.

@@ -9,14 +9,14 @@ pub(super) fn mix(value: u64) -> u64 {
 }
 
 /// Rounds of the network; four suffice for a permutation that looks like chance, six are cheap.
-const ROUNDS: u64 = 6;
+const ROUNDS: usize = 6;
 
 /// A permutation of `0..rows` by a seed: a Feistel network over the next power of four, walked until the result is a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shuffle {
     rows: u64,
     half_bits: u32,
-    keys: [u64; ROUNDS as usize],
+    keys: [u64; ROUNDS],
 }
 
 impl Shuffle {
@@ -24,8 +24,8 @@ impl Shuffle {
     pub(super) fn new(seed: u64, pass: u64, rows: u64) -> Self {
         let bits = u64::BITS - rows.saturating_sub(1).leading_zeros();
         let base = mix(seed ^ mix(pass));
-        let mut keys = [0; ROUNDS as usize];
-        for (round, key) in (0..ROUNDS).zip(&mut keys) {
+        let mut keys = [0; ROUNDS];
+        for (round, key) in (0..).zip(&mut keys) {
             *key = mix(base ^ round);
         }
         Self { rows, half_bits: bits.div_ceil(2).max(1), keys }
@@ -88,7 +88,7 @@ mod tests {
         let shuffle = Shuffle::new(3, 0, rows);
         let mut tenths = [0u32; 10];
         for position in 0..1000 {
-            tenths[(shuffle.at(position).unwrap() * 10 / rows) as usize] += 1;
+            tenths[usize::try_from(shuffle.at(position).unwrap() * 10 / rows).unwrap()] += 1;
         }
         assert!(tenths.iter().all(|count| (60..140).contains(count)), "{tenths:?}");
     }

@@ -207,6 +207,7 @@ fn read_text(budget: &Budget<'_>) -> Result<Vec<u8>, FeedError> {
             }
         }
     }
+    stored.check_unchanged()?;
     text.truncate(filled);
     text.shrink_to_fit();
     Ok(text)

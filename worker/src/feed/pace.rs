@@ -84,7 +84,7 @@ impl Schedule {
             return due;
         }
         if let Some(anchor) = &mut self.anchor {
-            anchor.at += now - MAX_CATCH_UP - due;
+            anchor.at += now.saturating_sub(MAX_CATCH_UP + due);
         }
         now
     }

@@ -45,7 +45,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 16 GiB, 30 seconds, an hour.
     fn default() -> Self {
-        Self { max_bytes: 16 << 30, read_timeout: Duration::from_secs(30), deadline: Duration::from_secs(3600) }
+        Self { max_bytes: 16 << 30, read_timeout: Duration::from_secs(30), deadline: Duration::from_hours(1) }
     }
 }
 
@@ -90,19 +90,27 @@ impl Stored {
         let mut stored =
             Self { file, size: metadata.len(), modified: metadata.modified().ok(), fingerprint: String::new(), name: name.clone() };
         stored.fingerprint = hash(stored.rewound()?).map_err(failed)?;
+        stored.check_unchanged()?;
         Ok(stored)
     }
 
     /// Returns the file at its first byte. There is one reader at a time: all share one position.
     pub(super) fn rewound(&self) -> Result<File, FeedError> {
+        self.check_unchanged()?;
         let failed = |error| FeedError::Read { name: self.name.clone(), error };
-        let metadata = self.file.metadata().map_err(failed)?;
-        if metadata.len() != self.size || metadata.modified().ok() != self.modified {
-            return Err(FeedError::Changed { name: self.name.clone() });
-        }
         let mut file = self.file.try_clone().map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         Ok(file)
+    }
+
+    /// Checks that nobody has written to the file since its fingerprint was taken. One that was replaced by another is still
+    /// open here and does no harm.
+    pub(super) fn check_unchanged(&self) -> Result<(), FeedError> {
+        let metadata = self.file.metadata().map_err(|error| FeedError::Read { name: self.name.clone(), error })?;
+        if metadata.len() != self.size || metadata.modified().ok() != self.modified {
+            return Err(FeedError::Changed { name: self.name.clone() });
+        }
+        Ok(())
     }
 
     /// Returns the file as the user wrote it.

@@ -140,9 +140,9 @@ impl Ticks {
                     write_price(price + price * spread / 1_000_000, *whole_digits, *scale, &mut text);
                 }
                 Content::Number { limit } => write_number(number % limit, &mut text),
-                Content::Volume => write_number((1 + chance() % 50) * [1, 10, 100, 100][chance() as usize >> 8 & 3], &mut text),
+                Content::Volume => write_number((1 + chance() % 50) * [1, 10, 100, 100][pick(chance() >> 8, 4)], &mut text),
                 Content::Boolean => text.extend_from_slice(if chance() & 1 == 0 { b"false" } else { b"true" }),
-                Content::Choice(texts) => text.extend_from_slice(texts[chance() as usize % texts.len()].as_bytes()),
+                Content::Choice(texts) => text.extend_from_slice(texts[pick(chance(), texts.len())].as_bytes()),
                 Content::Time(form) => write_time(form, self.event_time(number), &mut text),
             }
             member.write(&text, value);
@@ -170,7 +170,7 @@ impl Ticks {
     }
 
     fn symbol(&self, number: u64) -> &str {
-        &self.symbols[(number % self.symbols.len() as u64) as usize]
+        &self.symbols[pick(number, self.symbols.len())]
     }
 
     fn event_time(&self, number: u64) -> i64 {
@@ -195,7 +195,12 @@ fn wave_at(own: u64, tick: u64, power: u32) -> i64 {
     let (block, within) = (tick >> power, low_bits(tick, power));
     let height = |block: u64| low_bits(mix(own ^ block.wrapping_mul(0x2545_f491_4f6c_dd1d)), 16) - 32_768;
     let (left, right) = (height(block), height(block.wrapping_add(1)));
-    left + ((right - left) * within >> power)
+    left + (((right - left) * within) >> power)
+}
+
+/// Returns a number modulo a length.
+fn pick(number: u64, length: usize) -> usize {
+    usize::try_from(number % length as u64).expect("below a length")
 }
 
 /// Returns the lowest bits of a number, at most 62.
@@ -324,3 +329,6 @@ fn fingerprint(settings: &Synthetic) -> String {
     hasher.update(settings.start_micros.to_le_bytes());
     hex(&hasher.finalize())
 }
+
+#[cfg(test)]
+mod tests;

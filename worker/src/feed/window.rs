@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::FeedError;
 use super::cut::{Cut, Cutter};
@@ -27,7 +28,7 @@ pub(super) struct Spot {
 /// A file that is read from front to back.
 pub(super) struct Window {
     text: Text,
-    name: String,
+    stored: Arc<Stored>,
     buffer: Vec<u8>,
     start: usize,
     filled: usize,
@@ -42,10 +43,10 @@ pub(super) struct Window {
 
 impl Window {
     /// Opens a stored file at its first row, behind a byte order mark.
-    pub(super) fn open(stored: &Stored, delimiter: u8) -> Result<Self, FeedError> {
+    pub(super) fn open(stored: &Arc<Stored>, delimiter: u8) -> Result<Self, FeedError> {
         let mut window = Self {
             text: Text::open(stored)?,
-            name: stored.name().to_owned(),
+            stored: Arc::clone(stored),
             buffer: vec![0; WINDOW_BYTES],
             start: 0,
             filled: 0,
@@ -114,10 +115,12 @@ impl Window {
                 Err(error) => self.failure = Some((error.kind(), error.to_string())),
             }
         }
+        // What was read of a file that has changed meanwhile is not what the fingerprint stands for.
+        self.stored.check_unchanged()?;
         match &self.failure {
             None => Ok(()),
             Some((kind, message)) => Err(FeedError::Damaged {
-                name: self.name.clone(),
+                name: self.stored.name().to_owned(),
                 stored_offset: self.text.used(),
                 text_offset: self.offset,
                 error: io::Error::new(*kind, message.clone()),

@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::native::{self, Question};
-use super::{Clients, Context, KafkaError, TopicIdentity};
+use super::{Clients, Context, KafkaError, TopicIdentity, refusal};
 
 /// Client for administrative acts.
 pub struct Admin {
@@ -73,6 +73,27 @@ impl Admin {
     pub fn describe_topic(&self, topic: &str, timeout: Duration) -> Result<Option<TopicDescription>, KafkaError> {
         let question = Question::new("describe topic", topic, timeout);
         self.answered(native::describe_topic(self.client.client(), &question, &|| self.serve()))
+    }
+
+    /// Returns the number of a topic's partitions, or None when it is not there. Works on brokers that cannot describe topics.
+    ///
+    /// # Errors
+    /// [`KafkaError::Refused`] or [`KafkaError::TimedOut`].
+    pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, KafkaError> {
+        const ACT: &str = "look up partitions of topic";
+        self.serve();
+        let metadata = self.client.client().fetch_metadata(Some(topic), timeout).map_err(|error| refusal(ACT, topic, &error))?;
+        self.context.succeeded();
+        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::LeaderNotAvailable) => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+            Some(code) => {
+                return Err(KafkaError::Refused { act: ACT, target: topic.to_owned(), code, message: code.to_string() });
+            }
+        }
+        let count = found.partitions().len();
+        Ok(u32::try_from(count).ok().filter(|count| *count > 0))
     }
 
     /// Returns the ids of the cluster and a topic.

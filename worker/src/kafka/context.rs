@@ -132,6 +132,10 @@ impl Context {
 
     fn failed(&self, reason: Reason, message: String) {
         let mut trouble = self.lock();
+        // A refused login is followed by the word that all brokers are down, which explains less.
+        if reason == Reason::BrokerUnreachable && trouble.as_ref().is_some_and(|before| before.reason == Reason::AuthFailed) {
+            return;
+        }
         let since_millis = match trouble.as_ref() {
             Some(before) if before.reason == reason => before.since_millis,
             _ => wall_millis(),

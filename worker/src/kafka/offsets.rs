@@ -97,6 +97,11 @@ pub(super) fn code_of(error: &ClientError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }
 
+/// Returns librdkafka's refusal of an act, without its free text.
+pub(crate) fn refusal(act: &'static str, target: &str, error: &ClientError) -> KafkaError {
+    refused(act, target, code_of(error))
+}
+
 fn failure(act: &'static str, topic: &str, timeout: Duration, error: &ClientError) -> KafkaError {
     match code_of(error) {
         RDKafkaErrorCode::OperationTimedOut => timed_out(act, topic, timeout),

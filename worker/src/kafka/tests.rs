@@ -32,6 +32,9 @@ fn clients(kafka: &Kafka, folder: &Path) -> Result<Clients, KafkaError> {
     Clients::new(kafka, folder, Identity { client_id: "pod-0".to_owned(), rack: Some("zone-a".to_owned()), ..Identity::default() })
 }
 
+/// Settings of a client: name and value, None where it must not be set.
+type Expected = Vec<(&'static str, Option<&'static str>)>;
+
 #[test]
 fn settings_follow_from_auth_and_tls() {
     let folder = tempfile::tempdir().unwrap();
@@ -48,7 +51,7 @@ fn settings_follow_from_auth_and_tls() {
     let private = Some(KafkaTls { ca: Some(KeyRef { name: "ca".to_owned(), key: "ca.crt".to_owned() }) });
     let system = Some(KafkaTls { ca: None });
     let pair = KafkaAuth::MutualTls { certificate_secret: "pair".to_owned() };
-    let cases: Vec<(KafkaAuth, Option<KafkaTls>, Vec<(&str, Option<&str>)>)> = vec![
+    let cases: Vec<(KafkaAuth, Option<KafkaTls>, Expected)> = vec![
         (
             KafkaAuth::None,
             None,

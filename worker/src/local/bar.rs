@@ -33,9 +33,10 @@ pub(super) async fn watch(screen: Screen, progress: &Progress, ended: Cancellati
     let interval = if bar.is_some() { DRAW_INTERVAL } else { LINE_INTERVAL };
     while tokio::time::timeout(interval, ended.cancelled()).await.is_err() {
         let view = View::of(progress);
-        match &bar {
-            Some(bar) => draw(bar, &view),
-            None => tracing::info!("{}", view.line(started.elapsed())),
+        if let Some(bar) = &bar {
+            draw(bar, &view);
+        } else {
+            tracing::info!("{}", view.line(started.elapsed()));
         }
     }
     if let Some(bar) = bar {
@@ -48,6 +49,8 @@ pub(super) async fn watch(screen: Screen, progress: &Progress, ended: Cancellati
 struct View {
     read: u64,
     total: Option<u64>,
+    /// Thousandths of the file, while the rows in all are not known.
+    thousandths: Option<u64>,
     stored: u64,
     is_storing: bool,
 }
@@ -56,7 +59,9 @@ impl View {
     fn of(progress: &Progress) -> Self {
         let stored: i64 = progress.partitions.iter().map(|partition| partition.durable.load(Ordering::Relaxed)).sum();
         let total = progress.rows_total.load(Ordering::Relaxed);
+        let bytes_total = progress.bytes_total.load(Ordering::Relaxed);
         Self {
+            thousandths: (progress.bytes_read.load(Ordering::Relaxed).min(bytes_total) * 1000).checked_div(bytes_total),
             read: progress.rows_read.load(Ordering::Relaxed),
             total: (total > 0).then_some(total),
             stored: u64::try_from(stored).unwrap_or(0),
@@ -65,17 +70,25 @@ impl View {
     }
 
     fn line(&self, elapsed: Duration) -> String {
+        let (read, stored) = (thousands(self.read), thousands(self.stored));
+        if self.is_storing {
+            return format!("storing: {stored} of {read} rows");
+        }
         let rate = per_second(self.read, elapsed);
-        let read = thousands(self.read);
-        let stored = thousands(self.stored);
-        match (self.is_storing, self.total) {
-            (true, _) => format!("storing: {stored} of {read} rows"),
-            (false, Some(total)) => {
-                let left =
-                    (total.saturating_sub(self.read)).checked_div(rate).map_or_else(|| "unknown".to_owned(), |left| format!("{left} s"));
-                format!("{read} of {} rows, {stored} stored, {} rows/s, {left} left", thousands(total), thousands(rate))
-            }
-            (false, None) => format!("{read} rows, {stored} stored, {} rows/s", thousands(rate)),
+        let of = match (self.total, self.thousandths) {
+            (Some(total), _) => format!(" of {} rows", thousands(total)),
+            (None, Some(done)) => format!(" rows, {} % of the file", done / 10),
+            (None, None) => " rows".to_owned(),
+        };
+        let left = self.seconds_left(rate, elapsed).map(|left| format!(", {left} s left")).unwrap_or_default();
+        format!("{read}{of}, {stored} stored, {} rows/s{left}", thousands(rate))
+    }
+
+    fn seconds_left(&self, rate: u64, elapsed: Duration) -> Option<u64> {
+        match (self.total, self.thousandths) {
+            (Some(total), _) => total.saturating_sub(self.read).checked_div(rate),
+            (None, Some(done)) => (elapsed.as_secs() * (1000 - done)).checked_div(done),
+            (None, None) => None,
         }
     }
 }
@@ -87,11 +100,14 @@ pub(super) fn per_second(rows: u64, elapsed: Duration) -> u64 {
 }
 
 fn draw(bar: &ProgressBar, view: &View) {
-    let (template, position, length) = match (view.is_storing, view.total) {
-        (true, _) => ("storing   {wide_bar} {human_pos}/{human_len} rows", view.stored, Some(view.read)),
-        (false, Some(total)) => ("producing {wide_bar} {human_pos}/{human_len} rows  {per_sec}  ETA {eta}", view.read, Some(total)),
-        (false, None) => ("producing {spinner} {human_pos} rows  {per_sec}", view.read, None),
+    let (template, position, length) = match (view.is_storing, view.total, view.thousandths) {
+        (true, ..) => ("storing   {wide_bar} {human_pos}/{human_len} rows", view.stored, Some(view.read)),
+        (false, Some(total), _) => ("producing {wide_bar} {human_pos}/{human_len} rows  {msg}  ETA {eta}", view.read, Some(total)),
+        (false, None, Some(done)) => ("producing {wide_bar} {percent} %  {msg}  ETA {eta}", done, Some(1000)),
+        (false, None, None) => ("producing {spinner} {msg}", view.read, None),
     };
+    let rate = thousands(per_second(view.read, bar.elapsed()));
+    bar.set_message(if view.total.is_some() { format!("{rate} rows/s") } else { format!("{} rows  {rate} rows/s", thousands(view.read)) });
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant that is well formed"));
     match length {
         Some(length) => bar.set_length(length),
@@ -111,10 +127,11 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_known() {
-        let view = View { read: 4000, total: None, stored: 1000, is_storing: false };
+        let view = View { read: 4000, total: None, thousandths: None, stored: 1000, is_storing: false };
         check(view, "4,000 rows, 1,000 stored, 2,000 rows/s");
         check(View { total: Some(10_000), ..view }, "4,000 of 10,000 rows, 1,000 stored, 2,000 rows/s, 3 s left");
-        check(View { read: 0, stored: 0, total: Some(5), ..view }, "0 of 5 rows, 0 stored, 0 rows/s, unknown left");
+        check(View { thousandths: Some(250), ..view }, "4,000 rows, 25 % of the file, 1,000 stored, 2,000 rows/s, 6 s left");
+        check(View { read: 0, stored: 0, total: Some(5), ..view }, "0 of 5 rows, 0 stored, 0 rows/s");
         check(View { is_storing: true, ..view }, "storing: 1,000 of 4,000 rows");
     }
 
@@ -122,8 +139,8 @@ mod tests {
     fn every_template_is_well_formed() {
         let bar = ProgressBar::hidden();
         for is_storing in [false, true] {
-            for total in [None, Some(5)] {
-                draw(&bar, &View { read: 1, total, stored: 0, is_storing });
+            for (total, thousandths) in [(None, None), (None, Some(500)), (Some(5), Some(500))] {
+                draw(&bar, &View { read: 1, total, thousandths, stored: 0, is_storing });
             }
         }
     }

@@ -21,13 +21,13 @@ pub struct Summary {
     pub rows_read: u64,
     /// Records made durable by this run; fewer than `rows_read` when an earlier one had stored some.
     pub rows_stored: u64,
-    /// Time from the first row to the end of the audit's start.
+    /// Time from the opened source to the last stored row.
     pub elapsed: Duration,
     /// What the audit found.
     pub report: Report,
     /// Where the files are.
     pub places: Places,
-    /// The Athena tables as SQL, where the document has a catalogue or not.
+    /// The Athena tables as SQL.
     pub tables: String,
 }
 
@@ -46,7 +46,7 @@ pub struct Places {
     pub ledger: PathBuf,
     /// Whether the processed zone is Parquet.
     pub is_parquet: bool,
-    /// Name of the processed table, for the query.
+    /// Name of the key column, for the query.
     pub key_column: Option<String>,
 }
 
@@ -70,11 +70,11 @@ impl Places {
 
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.tables.is_empty() {
+            write!(formatter, "Athena tables, as they would be registered\n\n{}\n\n", self.tables.trim_end())?;
+        }
         self.counts(formatter)?;
         self.files(formatter)?;
-        if !self.tables.is_empty() {
-            write!(formatter, "\nAthena tables (run them as they are, with your bucket)\n\n{}\n", self.tables.trim_end())?;
-        }
         if self.report.zones.processed.rows > 0 {
             write!(formatter, "\nnext\n  {}\n", self.next_command())?;
         }
@@ -134,13 +134,13 @@ impl Summary {
             ("raw", raw.as_deref(), zones.raw.objects),
             ("processed", Some(processed.as_path()), zones.processed.objects),
             ("dead letters", Some(dead_letters.as_path()), zones.dead_letters.objects),
-            ("ledger", Some(ledger.as_path()), 1),
         ];
         for (name, folder, objects) in folders {
             if let (Some(folder), true) = (folder, objects > 0) {
-                writeln!(formatter, "  {name:<14}{}", folder.display())?;
+                writeln!(formatter, "  {name:<14}{} ({} files)", folder.display(), thousands(objects))?;
             }
         }
+        writeln!(formatter, "  {:<14}{}", "ledger", ledger.display())?;
         Ok(())
     }
 

@@ -256,7 +256,7 @@ impl Conductor {
     }
 
     fn is_drained(&self) -> bool {
-        self.partitions.values().all(|partition| partition.is_released())
+        self.partitions.values().all(super::partition::Partition::is_released)
     }
 
     fn end(mut self) -> Result<Outcome, SinkError> {

@@ -7,7 +7,7 @@ use super::work::Work;
 use crate::topic::{self, SlotsTopic};
 
 /// How often the topics are compared with the pipeline.
-const DRIFT_INTERVAL: Duration = Duration::from_secs(600);
+const DRIFT_INTERVAL: Duration = Duration::from_mins(10);
 
 impl Conductor {
     /// Looks after the topics, where that is this sink's turn.

@@ -9,7 +9,7 @@ use stockpipeline::plan::{Plan, Root};
 
 use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
-use crate::progress::Progress;
+use crate::progress::{PartitionProgress, Progress};
 use crate::source::SourceContext;
 
 /// Longest wait for one answer of a broker.
@@ -71,6 +71,7 @@ impl Lookup {
             Tail::Finished(plan) => (plan.last + 1, None, Some(Arc::new(*plan))),
             Tail::Unfinished(plan) => (plan.first, Some(Arc::new(*plan)), None),
         };
+        self.publish(partition, first);
         let needed = replay.as_ref().map_or(first, |plan| plan.last + 1);
         self.production(partition, needed).await;
         Ok(Start { first, replay, finished, watermarks: self.watermarks(partition).await })
@@ -93,10 +94,20 @@ impl Lookup {
         Hint::read(offset, &note)
     }
 
+    /// Tells the producer of an embedded broker what is durable already, before it is waited for: it holds back by that.
+    fn publish(&self, partition: i32, first: i64) {
+        if let Some(partition) = self.shared(partition) {
+            partition.durable.store(first, Ordering::Release);
+        }
+    }
+
+    fn shared(&self, partition: i32) -> Option<&PartitionProgress> {
+        self.progress.as_ref()?.partitions.get(usize::try_from(partition).ok()?)
+    }
+
     /// Waits until an embedded broker has produced what the ledger has seen before.
     async fn production(&self, partition: i32, needed: i64) {
-        let Some(progress) = &self.progress else { return };
-        let Some(partition) = usize::try_from(partition).ok().and_then(|index| progress.partitions.get(index)) else { return };
+        let Some(partition) = self.shared(partition) else { return };
         while partition.produced.load(Ordering::Acquire) < needed {
             tokio::time::sleep(PRODUCTION_POLL).await;
         }

@@ -51,19 +51,24 @@ use crate::store::{Store, StoreError};
 
 pub use start::StartError;
 
-/// Session time-out of the consumer group: how long a dead worker keeps its partitions.
+/// Default session time-out of the consumer group: how long a dead worker keeps its partitions.
 ///
 /// An attempt of a write has to end within it, so it bounds the slowest link: 128 MiB in 25 s are 5 MiB/s.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Total time of one attempt of an S3 request; below [`SESSION_TIMEOUT`].
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long what is known of a chain's end is trusted, on a clock that goes on while a process is frozen. Far below any
 /// `sink.ledger.retain`: within it, clean-up cannot have removed a plan that this worker would race with.
-pub const TAIL_TRUSTED_FOR: Duration = Duration::from_secs(3600);
+pub const TAIL_TRUSTED_FOR: Duration = Duration::from_hours(1);
 /// How long a sink may take to store what it holds when it is asked to stop; below the pod's grace period.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
 /// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
-pub const RELEASE_LIMIT: Duration = Duration::from_secs(60);
+pub const RELEASE_LIMIT: Duration = Duration::from_mins(1);
+
+/// Returns the total time of one attempt of an S3 request: below the group's session time-out, so that an attempt which
+/// started in time ends before a successor can own the partition.
+#[must_use]
+pub fn attempt_timeout(session_timeout: Duration) -> Duration {
+    session_timeout * 5 / 6
+}
 
 /// Everything a sink needs. Nothing else is read from anywhere.
 pub struct Context {
@@ -146,9 +151,8 @@ impl SinkError {
         match self {
             Self::Start(error) => error.class(),
             Self::Source(SourceError::Create { .. }) => Class::User,
-            Self::Source(SourceError::Assign { .. }) | Self::Threads { .. } => Class::External,
             Self::Stopped { reason: Reason::PlanMismatch, .. } => Class::Bug,
-            Self::Stopped { .. } => Class::External,
+            Self::Source(SourceError::Assign { .. }) | Self::Threads { .. } | Self::Stopped { .. } => Class::External,
         }
     }
 }

@@ -23,7 +23,7 @@ const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// How long memory may be used up before the status says so.
 const HALTED_LIMIT: Duration = Duration::from_secs(20);
 /// Window of the dead-letter rate.
-const RATE_WINDOW: Duration = Duration::from_secs(60);
+const RATE_WINDOW: Duration = Duration::from_mins(1);
 
 /// Collects what is shown.
 pub(super) struct Reporter {

@@ -20,9 +20,9 @@ use crate::ledger::{Hint, LedgerError, is_executable};
 use crate::status::Reason;
 
 /// After this long without a completed plan, the last one gets its done mark, so that the next owner need not look at its objects.
-const IDLE_UNTIL_MARKED: Duration = Duration::from_secs(600);
+const IDLE_UNTIL_MARKED: Duration = Duration::from_mins(10);
 /// How often a partition's expired plans are looked for.
-const CLEAN_UP_EVERY: Duration = Duration::from_secs(3600);
+const CLEAN_UP_EVERY: Duration = Duration::from_hours(1);
 
 impl Conductor {
     /// Moves every partition on by what it is ready for.
@@ -164,7 +164,7 @@ impl Conductor {
             return Ok(());
         }
         match result {
-            Ok(Delivery::Stored(plan)) => self.complete(ticket, plan),
+            Ok(Delivery::Stored(plan)) => self.complete(ticket, &plan),
             Ok(Delivery::Adopted(plan)) => {
                 tracing::info!(
                     partition = plan.partition,
@@ -189,18 +189,19 @@ impl Conductor {
     }
 
     /// Notes that a range is durable. The group's offset comes after the objects, never before.
-    fn complete(&mut self, ticket: Ticket, plan: Arc<Plan>) {
-        self.source.commit(ticket.partition, plan.last + 1, &Hint::note(&plan));
+    fn complete(&mut self, ticket: Ticket, plan: &Arc<Plan>) {
+        self.source.commit(ticket.partition, plan.last + 1, &Hint::note(plan));
         self.context.failpoints.hit(Point::CommitSent);
         let Some(partition) = self.current(ticket) else { return };
         let flight = partition.flight.take().unwrap_or_default();
         partition.durable = partition.durable.max(plan.last + 1);
         partition.tail_known_at = boottime_millis();
         partition.completed_at = Instant::now();
-        partition.completed = Some((Arc::clone(&plan), false));
+        partition.completed = Some((Arc::clone(plan), false));
         let durable = partition.durable;
+        self.context.failpoints.hit(Point::Committed);
         self.report.durable(ticket.partition, durable);
-        self.report.completed(&self.context, &plan, &flight);
+        self.report.completed(&self.context, plan, &flight);
     }
 
     /// Seals the rest of a finite source whose producer lives in this process.
@@ -225,7 +226,7 @@ impl Conductor {
             self.source.pause(&[id]);
         } else if partition.paused && partition.phase == Phase::Active && partition.pending.is_empty() {
             partition.paused = false;
-            self.source.resume(&[id]);
+            self.source.resume(id, partition.next);
         }
     }
 

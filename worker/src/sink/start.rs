@@ -121,13 +121,12 @@ impl Starter<'_> {
         let client: Client = config
             .create_with_context(clients.context())
             .map_err(|error| StartError::Client(KafkaError::Setting { message: clients.scrub(&error.to_string()) }))?;
-        let (identity, epoch) = match &self.context.epoch {
-            Some(epoch) => (None, epoch.clone()),
-            None => {
-                let Some(identity) = self.identity(&client) else { return Ok(None) };
-                let epoch = epoch_of(&identity, &pipeline.kafka.topic.name);
-                (Some(identity), epoch)
-            }
+        let (identity, epoch) = if let Some(epoch) = &self.context.epoch {
+            (None, epoch.clone())
+        } else {
+            let Some(identity) = self.identity(&client) else { return Ok(None) };
+            let epoch = epoch_of(&identity, &pipeline.kafka.topic.name);
+            (Some(identity), epoch)
         };
         let keys = LedgerKeys::new(&pipeline.sink.ledger.prefix, &pipeline.kafka.consumer_group, &epoch);
         let ledger = Ledger::new(self.context.store.clone(), keys);

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use aws_config::BehaviorVersion;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{Builder, Config, IdentityCache, Region, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{Builder, Config, ConfigBag, IdentityCache, Intercept, Region, RuntimeComponents, StalledStreamProtectionConfig};
+use aws_sdk_s3::error::BoxError;
 
 use super::{Credentials, Settings};
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Shortest time between two refreshes of credentials.
-const REFRESH: Duration = Duration::from_secs(5);
+const REFRESH: Duration = Duration::from_secs(2);
 
 /// The client in use and how to make one with fresh credentials.
 #[derive(Debug)]
@@ -62,9 +64,34 @@ async fn configure(settings: &Settings) -> Config {
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         // The store limits the whole attempt.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .interceptor(LoginPages);
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
     builder.build()
+}
+
+/// Fails an answer that says 200 with a page for people: without this a proxy's login page would count as a deletion.
+#[derive(Debug)]
+struct LoginPages;
+
+impl Intercept for LoginPages {
+    fn name(&self) -> &'static str {
+        "LoginPages"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let (status, headers) = (context.response().status(), context.response().headers());
+        let is_page = headers.get("content-type").is_some_and(|kind| kind.starts_with("text/html"));
+        if status.is_success() && is_page && headers.get("etag").is_none() {
+            return Err("the answer was a web page".into());
+        }
+        Ok(())
+    }
 }

@@ -7,8 +7,9 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt, SeekFrom};
 use tokio::sync::Mutex;
 
 use super::failure::{Failure, Reason};
+use super::objects::{broke_off, require_tag};
 use super::retry::{Act, Attempt, Effect};
-use super::{Store, StoreError, broke_off, require_tag};
+use super::{Store, StoreError};
 
 /// How far a download has come.
 struct Progress<'a> {

@@ -1,7 +1,6 @@
 //! What a failed attempt means: whether it may heal, how soon to try again, and what somebody should do (pure).
 
 use std::error::Error;
-use std::fmt::Write;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -17,7 +16,7 @@ pub(super) enum Reason {
     Unavailable,
     Timeout,
     AccessDenied,
-    /// Like `AccessDenied`, but newer credentials may do.
+    /// Like `AccessDenied`, but the credentials themselves are missing, unknown or expired.
     BadCredentials,
     NoSuchBucket,
     KeyUnusable,
@@ -150,16 +149,11 @@ impl Failure {
     fn answered(response: &HttpResponse, code: &str, message: &str) -> Self {
         let status = response.status().as_u16();
         let reason = reason(status, code, message);
-        let mut what = format!("the answer was {status}");
-        for part in [code, message] {
-            if !part.is_empty() {
-                let _ = write!(what, " {part}");
-            }
-        }
-        if let Some(region) = response.headers().get("x-amz-bucket-region") {
-            let _ = write!(what, " (the bucket is in region {region})");
-        }
-        Self::new(reason, outcome(status), &what)
+        let region = response.headers().get("x-amz-bucket-region").map(|region| format!("(the bucket is in region {region})"));
+        let status_text = format!("the answer was {status}");
+        let parts = [status_text.as_str(), code, message, region.as_deref().unwrap_or_default()];
+        let what: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        Self::new(reason, outcome(status), &what.join(" "))
     }
 }
 
@@ -178,6 +172,7 @@ pub(super) fn reason(status: u16, code: &str, message: &str) -> Reason {
         | "InvalidToken"
         | "TokenRefreshRequired"
         | "InvalidAccessKeyId"
+        | "NotSignedUp"
         | "SignatureDoesNotMatch" => Reason::BadCredentials,
         "RequestTimeTooSkewed" | "RequestExpired" => Reason::ClockSkewed,
         "NoSuchBucket" => Reason::NoSuchBucket,
@@ -210,13 +205,12 @@ fn reason_of_status(status: u16) -> Reason {
         // HEAD answers have no code; a bare 400 to one is an expired token or a wrong region.
         400 | 401 => Reason::BadCredentials,
         403 => Reason::AccessDenied,
-        409 => Reason::Unavailable,
         412 => Reason::Unmet,
         408 => Reason::Timeout,
         413 | 414 | 416 => Reason::Refused,
         429 | 503 => Reason::Throttled,
         501 => Reason::Unsupported,
-        500 | 502..=599 => Reason::Unavailable,
+        409 | 500 | 502..=599 => Reason::Unavailable,
         _ => Reason::NotS3,
     }
 }
@@ -243,7 +237,7 @@ pub(super) fn outcome(status: u16) -> &'static str {
 }
 
 fn holds_credentials_error(error: &(dyn Error + 'static)) -> bool {
-    sources(error).any(|source| source.is::<CredentialsError>())
+    sources(error).any(<dyn Error>::is::<CredentialsError>)
 }
 
 fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -11,6 +11,8 @@ mod client;
 mod download;
 mod failure;
 mod listing;
+mod objects;
+mod probe;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -18,20 +20,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
-use bytes::Bytes;
-
 use crate::metrics::StoreMetrics;
 
 pub use listing::Pages;
 
 use client::Clients;
-use failure::{Failure, Reason, reason};
-use retry::{Act, Attempt, Effect, Jitter, Troubles};
-
-/// Most keys of one DeleteObjects request.
-const DELETE_KEYS: usize = 1_000;
+use retry::{Jitter, Troubles};
 
 /// How to reach a bucket.
 #[derive(Debug, Clone)]
@@ -133,7 +127,7 @@ pub trait Gate: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// `give_up_after` passed.
-    #[error("gave up on s3 {operation} of {key:?} after {seconds} s: {message}")]
+    #[error("gave up after {seconds} s: {message}")]
     GaveUp {
         /// Operation, such as `PutObject`.
         operation: &'static str,
@@ -141,17 +135,17 @@ pub enum StoreError {
         key: String,
         /// Seconds spent.
         seconds: u64,
-        /// The last failure.
+        /// The last failure, with operation, bucket, key and remedy.
         message: String,
     },
     /// The request itself is wrong; a retry cannot help.
-    #[error("s3 refused {operation} of {key:?}: {message}")]
+    #[error("s3 refused a request: {message}")]
     Refused {
         /// Operation, such as `PutObject`.
         operation: &'static str,
         /// Key.
         key: String,
-        /// What the server said.
+        /// What the server said, with operation, bucket, key and remedy.
         message: String,
     },
     /// Downloaded bytes can't be kept.
@@ -200,176 +194,6 @@ impl Store {
         self.inner.troubles.oldest()
     }
 
-    /// Returns the bytes of an object, or None when there is none of that key. For objects that one attempt can carry;
-    /// [`Store::download`] takes the others.
-    ///
-    /// # Errors
-    /// [`StoreError`]; never for what may heal, unless `give_up_after` is set.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let act = Act { operation: "GetObject", key, effect: Effect::Read };
-        self.run(act, |client| async move {
-            let answer = match client.get_object().bucket(self.bucket()).key(key).send().await {
-                Ok(answer) => answer,
-                Err(error) => return missing_or(Failure::of(&error)),
-            };
-            require_tag(answer.e_tag.as_deref())?;
-            let body = answer.body.collect().await.map_err(|error| broke_off(&error))?;
-            Ok((Some(body.into_bytes()), "200"))
-        })
-        .await
-    }
-
-    /// Returns an object's size and metadata, or None when there is none of that key.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub async fn head(&self, key: &str) -> Result<Option<ObjectInfo>, StoreError> {
-        let act = Act { operation: "HeadObject", key, effect: Effect::Read };
-        self.run(act, |client| async move {
-            let answer = match client.head_object().bucket(self.bucket()).key(key).send().await {
-                Ok(answer) => answer,
-                Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {
-                    // An answer to HEAD has no body, so it doesn't say whether the key or the whole bucket is missing.
-                    return match client.head_bucket().bucket(self.bucket()).send().await {
-                        Ok(_) => Ok((None, "404")),
-                        Err(error) if error.raw_response().is_some_and(|response| response.status().as_u16() == 404) => {
-                            Err(Failure::new(Reason::NoSuchBucket, "404", "there is no such bucket"))
-                        }
-                        Err(error) => Err(Failure::of(&error)),
-                    };
-                }
-                Err(error) => return Err(Failure::of(&error)),
-            };
-            require_tag(answer.e_tag.as_deref())?;
-            let info = ObjectInfo {
-                size: answer.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
-                metadata: answer.metadata.unwrap_or_default().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
-                modified_millis: millis(answer.last_modified),
-            };
-            Ok((Some(info), "200"))
-        })
-        .await
-    }
-
-    /// Stores an object if there is none of that key (`If-None-Match: *`). 409 is tried again.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub async fn put_if_absent(
-        &self,
-        key: &str,
-        body: Bytes,
-        content_type: &str,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<Put, StoreError> {
-        let act = Act { operation: "PutObject", key, effect: Effect::Write };
-        self.run(act, |client| self.attempt_put(client, key, body.clone(), content_type, metadata)).await
-    }
-
-    async fn attempt_put(
-        &self,
-        client: aws_sdk_s3::Client,
-        key: &str,
-        body: Bytes,
-        content_type: &str,
-        metadata: &BTreeMap<String, String>,
-    ) -> Attempt<Put> {
-        let settings = &self.inner.settings;
-        let mut request = client
-            .put_object()
-            .bucket(&settings.bucket)
-            .key(key)
-            .if_none_match("*")
-            .content_type(content_type)
-            .set_metadata(Some(metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
-            .body(ByteStream::from(body));
-        if let Some(kms_key) = &settings.kms_key_arn {
-            // A bucket key saves nearly every request to KMS.
-            request = request.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(kms_key).bucket_key_enabled(true);
-        }
-        let mut request = request.customize();
-        if settings.has_tls() && !matches!(settings.credentials, Credentials::Anonymous) {
-            request = request.disable_payload_signing();
-        }
-        match request.send().await {
-            Ok(answer) => require_tag(answer.e_tag.as_deref()).map(|()| (Put::Stored, "200")),
-            Err(error) => match Failure::of(&error) {
-                Failure { reason: Reason::Unmet, .. } => Ok((Put::Exists, "412")),
-                failure => Err(failure),
-            },
-        }
-    }
-
-    /// Finds out whether conditional writes work, with a new object beside `key`, which is deleted again.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub async fn probe(&self, key: &str) -> Result<Probe, StoreError> {
-        // Of this call alone: another worker's deletion between the two writes would look like a store without conditions.
-        let key = format!("{key}.{:016x}", self.inner.jitter.next());
-        let act = Act { operation: "PutObject", key: &key, effect: Effect::Write };
-        let none = BTreeMap::new();
-        let put = || {
-            self.run(act, |client| async {
-                match self.attempt_put(client, &key, Bytes::from_static(b"probe"), "text/plain", &none).await {
-                    Ok((put, label)) => Ok((Some(put), label)),
-                    Err(Failure { reason: Reason::Unsupported, outcome, .. }) => Ok((None, outcome)),
-                    Err(failure) => Err(failure),
-                }
-            })
-        };
-        let mut answer = put().await?;
-        if answer == Some(Put::Stored) {
-            answer = put().await?;
-        }
-        let deleted =
-            tokio::time::timeout(self.inner.settings.attempt_timeout, self.attempt_delete(self.inner.clients.current(), &key)).await;
-        if !matches!(deleted, Ok(Ok(_))) {
-            tracing::debug!(key, "failed to delete the probe; it does no harm");
-        }
-        Ok(if answer == Some(Put::Exists) { Probe::Conditional } else { Probe::Unconditional })
-    }
-
-    /// Deletes objects; missing ones are fine.
-    ///
-    /// # Errors
-    /// As [`Store::get`].
-    pub async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        if let [key] = keys {
-            let act = Act { operation: "DeleteObject", key, effect: Effect::Write };
-            return self.run(act, |client| self.attempt_delete(client, key)).await;
-        }
-        for keys in keys.chunks(DELETE_KEYS) {
-            let act = Act { operation: "DeleteObjects", key: &keys[0], effect: Effect::Write };
-            self.run(act, |client| self.attempt_delete_many(client, keys)).await?;
-        }
-        Ok(())
-    }
-
-    async fn attempt_delete(&self, client: aws_sdk_s3::Client, key: &str) -> Attempt<()> {
-        match client.delete_object().bucket(self.bucket()).key(key).send().await {
-            Ok(_) => Ok(((), "200")),
-            Err(error) => match Failure::of(&error) {
-                Failure { reason: Reason::Missing, .. } => Ok(((), "404")),
-                failure => Err(failure),
-            },
-        }
-    }
-
-    async fn attempt_delete_many(&self, client: aws_sdk_s3::Client, keys: &[String]) -> Attempt<()> {
-        let refused = |error: aws_sdk_s3::error::BuildError| Failure::new(Reason::Refused, "request", &failure::chain(&error));
-        let objects: Result<Vec<_>, _> = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build()).collect();
-        let delete = Delete::builder().quiet(true).set_objects(Some(objects.map_err(refused)?)).build().map_err(refused)?;
-        let answer = client.delete_objects().bucket(self.bucket()).delete(delete).send().await.map_err(|error| Failure::of(&error))?;
-        // The answer is 200 though single keys failed.
-        let failed = answer.errors().iter().find(|error| error.code() != Some("NoSuchKey"));
-        failed.map_or(Ok(((), "200")), |error| {
-            let (code, message) = (error.code().unwrap_or_default(), error.message().unwrap_or_default());
-            let what = format!("{:?} was not deleted: {code} {message}", error.key().unwrap_or_default());
-            Err(Failure::new(reason(500, code, message), "other", &what))
-        })
-    }
-
     fn bucket(&self) -> &str {
         &self.inner.settings.bucket
     }
@@ -379,21 +203,4 @@ impl Settings {
     fn has_tls(&self) -> bool {
         self.endpoint.as_ref().is_none_or(|endpoint| endpoint.starts_with("https://"))
     }
-}
-
-fn missing_or<T>(failure: Failure) -> Attempt<Option<T>> {
-    if failure.reason == Reason::Missing { Ok((None, "404")) } else { Err(failure) }
-}
-
-/// Every S3 answer about an object carries its entity tag; a login page of some proxy doesn't.
-fn require_tag(tag: Option<&str>) -> Result<(), Failure> {
-    if tag.is_some() { Ok(()) } else { Err(Failure::not_s3("the answer was 200 without an entity tag")) }
-}
-
-fn broke_off(error: &aws_sdk_s3::primitives::ByteStreamError) -> Failure {
-    Failure::new(Reason::Unavailable, "connection", &format!("the body broke off: {}", failure::chain(error)))
-}
-
-fn millis(time: Option<DateTime>) -> i64 {
-    time.and_then(|time| time.to_millis().ok()).unwrap_or_default()
 }

@@ -69,11 +69,13 @@ impl Store {
                 }
                 Err(failure) => failure,
             };
-            if failure.reason == Reason::BadCredentials {
+            // A plain 403 too: the answer to a HEAD doesn't say that the keys are unknown.
+            if matches!(failure.reason, Reason::BadCredentials | Reason::AccessDenied) {
                 inner.clients.refresh();
             }
             let Some(bound) = pause_bound(failure.reason.pace(), failures) else {
-                return Err(StoreError::Refused { operation: act.operation, key: act.key.to_owned(), message: failure.message });
+                let message = call.named(&failure.message);
+                return Err(StoreError::Refused { operation: act.operation, key: act.key.to_owned(), message });
             };
             failures += 1;
             if failure.reason != Reason::Conflict || failures >= CONFLICTS {
@@ -104,9 +106,15 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// Returns a message with the names that are needed to act on it.
+    fn named(&self, message: &str) -> String {
+        let Act { operation, key, .. } = self.act;
+        format!("{operation} of s3://{}/{key}: {message}", self.store.inner.settings.bucket)
+    }
+
     fn report(&self, reason: &'static str, message: &str) {
         let Act { operation, key, .. } = self.act;
-        let message = format!("{operation} of s3://{}/{key}: {message}", self.store.inner.settings.bucket);
+        let message = self.named(message);
         if self.waiting.fail(reason, &message) {
             tracing::warn!(reason, operation, key, message, "s3 request failed, trying again");
         }
@@ -116,7 +124,7 @@ impl Call<'_> {
         let spent = self.started.elapsed();
         if self.store.inner.settings.give_up_after.is_some_and(|limit| spent + pause >= limit) {
             let (operation, key) = (self.act.operation, self.act.key.to_owned());
-            return Err(StoreError::GaveUp { operation, key, seconds: spent.as_secs(), message: message.to_owned() });
+            return Err(StoreError::GaveUp { operation, key, seconds: spent.as_secs(), message: self.named(message) });
         }
         tokio::time::sleep(pause).await;
         Ok(())

@@ -53,11 +53,11 @@ fn trouble_of_the_slots_topic_shows_in_the_report() {
     let fine = report_of(&wanted(&none), Some(&found(4, 1)), Vec::new(), (TopicState::InSync, String::new()));
     let broken = report_of(&wanted(&none), None, Vec::new(), (TopicState::AuthFailed, "no".to_owned()));
     assert!(is_usable(&fine) && !is_usable(&broken));
-    let combined = combine(fine.clone(), TopicReport { name: "t.slots".to_owned(), ..broken.clone() });
+    let combined = combine(fine.clone(), &TopicReport { name: "t.slots".to_owned(), ..broken.clone() });
     assert_eq!(
         (combined.state, combined.message.as_str(), combined.partitions),
         (TopicState::AuthFailed, "slots topic t.slots: no", Some(4))
     );
-    assert_eq!(combine(fine.clone(), fine.clone()), fine);
-    assert_eq!(combine(broken.clone(), fine), broken);
+    assert_eq!(combine(fine.clone(), &fine), fine);
+    assert_eq!(combine(broken.clone(), &fine), broken);
 }

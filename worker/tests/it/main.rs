@@ -2,8 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+mod audit;
 mod broker;
+mod command_line;
 mod faults;
+mod feed;
 mod http;
+mod local;
+mod producer;
 mod sink;
+mod source;
 mod store;
+mod topics;

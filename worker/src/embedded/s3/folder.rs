@@ -234,4 +234,29 @@ mod tests {
         }
         assert!(!storable(&format!("a/{}", "x".repeat(256))));
     }
+
+    #[test]
+    fn object_never_appears_before_its_attributes() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path()).unwrap();
+        let put = |mode| {
+            let mut staged = folder.stage().unwrap();
+            staged.append(&[Bytes::from_static(b"body")]).unwrap();
+            folder.commit("zone/key", staged, &Attributes::default(), mode)
+        };
+        // Its attributes can't be written, as if the process ended there.
+        let sidecar = folder.attributes.join("zone/key");
+        fs::create_dir_all(&sidecar).unwrap();
+        put(Mode::OnlyIfAbsent).unwrap_err();
+        assert!(!root.path().join("zone/key").exists());
+        fs::remove_dir(&sidecar).unwrap();
+        assert!(matches!(put(Mode::OnlyIfAbsent), Ok(Committed::Stored(_))));
+        assert!(matches!(put(Mode::OnlyIfAbsent), Ok(Committed::Exists)));
+        // An overwrite never leaves the old object under the new one's attributes.
+        fs::remove_file(&sidecar).unwrap();
+        fs::create_dir(&sidecar).unwrap();
+        put(Mode::Replace).unwrap_err();
+        assert!(!root.path().join("zone/key").exists());
+        assert_eq!(fs::read_dir(&folder.temporary).unwrap().count(), 0, "what was staged is gone");
+    }
 }

@@ -65,12 +65,8 @@ enum Walk {
 }
 
 fn walk(folder: &Path, base: &str, question: &Question, page: &mut Page) -> io::Result<Walk> {
-    for key in names(folder, base)? {
-        let folded_key = key.strip_suffix('/');
-        if !relevant(&key, folded_key.is_some(), question) {
-            continue;
-        }
-        let Some(inner) = folded_key else {
+    for key in names(folder, base, question)? {
+        let Some(inner) = key.strip_suffix('/') else {
             let Some(found) = look(folder, base, &key) else { continue };
             if page.full(question) {
                 return Ok(Walk::Full);
@@ -102,13 +98,15 @@ impl Page {
     }
 }
 
-/// Returns what a folder holds as keys in key order, folders with `/` at their end. A folder that is gone is empty.
-fn names(folder: &Path, base: &str) -> io::Result<Vec<String>> {
+/// Returns what a folder holds for the question, as keys in key order, folders with `/` at their end. A folder that is gone
+/// is empty.
+fn names(folder: &Path, base: &str, question: &Question) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
         entries => entries?,
     };
     let mut keys = Vec::new();
+    let mut key = String::from(base);
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
@@ -119,7 +117,15 @@ fn names(folder: &Path, base: &str) -> io::Result<Vec<String>> {
         }
         let kind = entry.file_type()?;
         let is_folder = kind.is_dir() || (kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|target| target.is_dir()));
-        keys.push(format!("{base}{name}{}", if is_folder { "/" } else { "" }));
+        key.truncate(base.len());
+        key.push_str(name);
+        if is_folder {
+            key.push('/');
+        }
+        // Most names of a long folder stand before the page: they are passed over without a copy.
+        if relevant(&key, is_folder, question) {
+            keys.push(key.clone());
+        }
     }
     keys.sort_unstable();
     Ok(keys)

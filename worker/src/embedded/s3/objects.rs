@@ -55,7 +55,7 @@ impl Objects {
     async fn blocking<T: Send + 'static>(&self, act: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static) -> S3Result<T> {
         let folder = Arc::clone(&self.folder);
         let done = tokio::task::spawn_blocking(move || act(&folder)).await;
-        done.map_err(|error| s3_error!(error, InternalError))?.map_err(failed)
+        done.map_err(|error| s3_error!(error, InternalError))?.map_err(|error| failed(&error))
     }
 
     /// Writes a request's body into a staged file and checks its length and checksum.
@@ -167,7 +167,7 @@ impl S3 for Objects {
         let length = part.end - part.start;
         let content_range = input.range.map(|_| format!("bytes {}-{}/{}", part.start, part.end - 1, metadata.len()));
         Ok(S3Response::new(GetObjectOutput {
-            body: Some(send(file, part.start, length).await.map_err(failed)?),
+            body: Some(send(file, part.start, length).await.map_err(|error| failed(&error))?),
             content_length: i64::try_from(length).ok(),
             content_range,
             last_modified: metadata.modified().ok().map(Timestamp::from),
@@ -286,7 +286,7 @@ fn entry(size: u64, modified: SystemTime, tag: String) -> Object {
     }
 }
 
-fn failed(error: io::Error) -> S3Error {
+fn failed(error: &io::Error) -> S3Error {
     tracing::warn!(error = %error, "the embedded s3 server failed on its folder");
     s3_error!(InternalError, "the embedded server failed on its folder: {error}")
 }
@@ -298,7 +298,8 @@ fn url_encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.push('%');
+            encoded.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
         }
     }
     encoded

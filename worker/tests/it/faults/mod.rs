@@ -10,6 +10,7 @@
 //! The first rule that matches acts; a rule matches by method and by a part of the decoded `path?query` (`list-type=2` finds
 //! listings). Rules can be injected and healed at any time. Bodies pass through memory.
 
+use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -238,8 +239,14 @@ async fn serve(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respon
         Some(Fault::CutReply(bytes)) => {
             let (parts, body) = pass(headers, body, None).await?.into_parts();
             let start = read(body, usize::MAX, None).await?;
-            let pieces = [Ok(start.slice(..bytes.min(start.len()))), Err(Closed)];
-            Ok(Response::from_parts(parts, Body::from(StreamingBlob::wrap(stream::iter(pieces)))))
+            let piece = start.slice(..bytes.min(start.len()));
+            let end = async {
+                // Without a pause the server would drop the first piece unsent.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(Closed)
+            };
+            let pieces = stream::once(ready(Ok(piece))).chain(stream::once(end));
+            Ok(Response::from_parts(parts, Body::from(StreamingBlob::wrap(pieces))))
         }
         Some(Fault::Delay(pause)) => {
             tokio::time::sleep(pause).await;

@@ -103,7 +103,9 @@ fn every_bad_record_ends_as_decided_and_the_same_when_its_plan_is_executed_again
             let symbol = serde_json::json!({ "name": "sym", "transform": "identity", "column": "symbol" });
             spec["sink"]["processed"]["partitionBy"].as_array_mut().unwrap().push(symbol);
         };
-        cases.iter().for_each(|(_, payload, _)| stage.produce_payload(0, payload));
+        for (_, payload, _) in &cases {
+            stage.produce_payload(0, payload);
+        }
         if !failpoint.is_empty() {
             let mut first = stage.child("first", &stage.file("first", by_symbol), failpoint);
             assert_eq!(first.wait().signal(), Some(Signal::KILL.as_raw()));

@@ -1,6 +1,7 @@
 //! The stage of a sink's test: a broker, an S3 server with a faulty proxy before it, a pipeline, and sinks in this
 //! process or in children.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -185,11 +186,11 @@ impl Stage {
 
     /// Returns a store that asks the server directly, without the proxy's faults.
     pub(crate) fn store(&self) -> Store {
-        let settings = self.settings(self.server.endpoint());
+        let settings = Self::settings(self.server.endpoint());
         self.runtime.block_on(Store::connect(settings, None, StoreMetrics::default()))
     }
 
-    fn settings(&self, endpoint: String) -> Settings {
+    fn settings(endpoint: String) -> Settings {
         Settings {
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),
@@ -211,7 +212,7 @@ impl Stage {
     pub(crate) fn sink_with(&self, worker: &str, pipeline: Pipeline, edit: impl FnOnce(&mut Context)) -> RunningSink {
         let contact = Arc::new(Contact::new(SESSION));
         let gate: Arc<dyn stockpipeline_worker::store::Gate> = contact.clone();
-        let store = self.runtime.block_on(Store::connect(self.settings(self.proxy.endpoint()), Some(gate), StoreMetrics::default()));
+        let store = self.runtime.block_on(Store::connect(Self::settings(self.proxy.endpoint()), Some(gate), StoreMetrics::default()));
         let status = StatusCell::new(Status::starting(Role::Sink, worker, 0), boottime_millis());
         let shutdown = CancellationToken::new();
         let mut registry = Registry::new("sink");
@@ -242,11 +243,13 @@ impl Stage {
 
     /// Starts a sink as a process of its own, that dies, or freezes, where `failpoint` says.
     pub(crate) fn child(&self, worker: &str, file: &Path, failpoint: &str) -> ChildSink {
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_stockpipeline-worker"))
             .arg("sink")
             .arg("--config")
             .arg(file)
-            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", "0", "--session-timeout", "6s"])
+            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", &port.to_string(), "--session-timeout", "6"])
             .env("STOCKPIPELINE_FAILPOINT", failpoint)
             .env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY)
@@ -254,7 +257,7 @@ impl Stage {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        ChildSink { child }
+        ChildSink { child, port }
     }
 
     pub(crate) fn stored(&self) -> Stored {
@@ -310,6 +313,11 @@ impl RunningSink {
         self.thread.join().unwrap()
     }
 
+    /// Returns the records that its status calls durable, over all partitions.
+    pub(crate) fn durable(&self) -> i64 {
+        self.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.iter().map(|partition| partition.durable).sum())
+    }
+
     /// Returns a metric, summed over its labels.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.registry.render();
@@ -326,12 +334,22 @@ impl RunningSink {
 /// A sink in a process of its own; killed when dropped.
 pub(crate) struct ChildSink {
     pub(crate) child: Child,
+    port: u16,
 }
 
 impl ChildSink {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    /// Waits until it has taken a record that is not durable yet.
+    pub(crate) fn wait_until_it_buffers(&self, stage: &Stage) {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        until("the child has taken records", || {
+            let metrics = stage.runtime.block_on(async { reqwest::get(&url).await.ok()?.text().await.ok() }).unwrap_or_default();
+            metrics.lines().any(|line| line.starts_with("stockpipeline_lag_seconds ") && !line.ends_with(" 0.0"))
+        });
     }
 
     /// Waits until it has ended, by whatever cause.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, Int32Array, Int64Array, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// A record's place in Kafka.
 pub(crate) type Place = (i32, i64);
@@ -73,10 +74,9 @@ impl Stored {
             }
             _ => bytes,
         };
-        assert_eq!(text.last(), Some(&b'\n'), "{path:?} ends in the middle of a line");
+        assert_eq!(text.last(), Some(&b'\n'), "{} ends in the middle of a line", path.display());
         for line in text[..text.len() - 1].split(|byte| *byte == b'\n') {
-            let value: Value =
-                serde_json::from_slice(line).unwrap_or_else(|error| panic!("{path:?}: {error}: {}", String::from_utf8_lossy(line)));
+            let value = object(line).unwrap_or_else(|error| panic!("{}: {error}: {}", path.display(), String::from_utf8_lossy(line)));
             let place = (i32::try_from(value["_kafka_partition"].as_i64().unwrap()).unwrap(), value["_kafka_offset"].as_i64().unwrap());
             let (zone, other) = if raw { (&mut self.raw, None) } else { (&mut self.dead_letters, Some(&self.processed)) };
             if zone.insert(place, value).is_some() || other.is_some_and(|other| other.contains_key(&place)) {
@@ -100,6 +100,12 @@ impl Stored {
         let raw: Vec<Place> = self.raw.keys().copied().collect();
         assert!(raw == expected, "the raw zone holds {} of {} places", raw.len(), expected.len());
     }
+}
+
+/// Reads a line; a number that no float holds is null, since the line is JSON all the same.
+fn object(line: &[u8]) -> serde_json::Result<Value> {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(line)?;
+    Ok(fields.into_iter().map(|(name, text)| (name, serde_json::from_str(text.get()).unwrap_or(Value::Null))).collect())
 }
 
 /// Returns the files under a folder, without hidden ones, in order.

@@ -1,6 +1,7 @@
 //! The store against the embedded server, a real one where there is one, and every fault of the wire.
 
 mod behaviour;
+mod credentials;
 mod healing;
 mod server;
 

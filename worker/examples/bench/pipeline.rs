@@ -1,0 +1,84 @@
+//! The pipeline that is measured: ticks of nine columns, in a topic that others fill.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use stockpipeline::Pipeline;
+use stockpipeline::check::UnknownFields;
+use stockpipeline::document::Document;
+use stockpipeline_worker::kafka::{Clients, Identity};
+
+use crate::host::{BUCKET, Hosted, TOPIC};
+
+/// Records of one plan. The embedded broker keeps 5 MiB a partition, so that plans of the usual 128 MiB can't be made from it.
+const PLAN_RECORDS: u64 = 40_000;
+
+/// What the sink writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zones {
+    /// JSON lines of every message.
+    Raw(&'static str),
+    /// Parquet with zstd.
+    Processed,
+    /// Both.
+    Both,
+}
+
+/// Returns the pipeline's Kafka clients.
+pub(crate) fn clients(pipeline: &Pipeline) -> anyhow::Result<Clients> {
+    Ok(Clients::new(&pipeline.kafka, Path::new("/nonexistent"), Identity::default())?)
+}
+
+/// Returns the pipeline of the ticks; every name of a run is its own.
+pub(crate) fn pipeline(hosted: &Hosted, zones: Zones, run: &str) -> anyhow::Result<Pipeline> {
+    check(document(hosted, zones, run))
+}
+
+/// Returns the checked pipeline of a document.
+pub(crate) fn check(spec: Value) -> anyhow::Result<Pipeline> {
+    match Pipeline::check(&Document::new("bench", None, spec), UnknownFields::Error) {
+        Ok((pipeline, _warnings)) => Ok(pipeline),
+        Err(errors) => Err(anyhow!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))),
+    }
+}
+
+/// Returns the pipeline as a user writes it.
+pub(crate) fn document(hosted: &Hosted, zones: Zones, run: &str) -> Value {
+    let doubles = ["open", "high", "low", "close", "adj_close", "close_usd"];
+    let mut columns = vec![
+        json!({ "name": "index", "type": "String", "nullable": false }),
+        json!({ "name": "date", "type": "Date", "nullable": false }),
+        json!({ "name": "volume", "type": "Bigint" }),
+    ];
+    columns.extend(doubles.map(|name| json!({ "name": name, "type": "Double" })));
+    let mut sink = json!({
+        "bucket": { "name": BUCKET },
+        "processed": {
+            "prefix": format!("{run}/processed"),
+            "partitionBy": [{ "name": "dt", "transform": "day", "column": "date" }],
+        },
+        "onBadRecord": { "prefix": format!("{run}/dlq") },
+        "ledger": { "prefix": format!("{run}/ledger") },
+        "rotation": { "maxRecords": PLAN_RECORDS, "maxInterval": "1h" },
+    });
+    let raw = match zones {
+        Zones::Raw(compression) => Some(compression),
+        Zones::Both => Some("Zstd"),
+        Zones::Processed => None,
+    };
+    if let Some(compression) = raw {
+        sink["raw"] = json!({ "prefix": format!("{run}/raw"), "compression": compression });
+    }
+    json!({
+        "aws": { "region": "us-east-1", "endpoints": { "s3": hosted.s3_endpoint }, "forcePathStyle": true },
+        "source": { "type": "ExternalTopic" },
+        "schema": { "eventTimeColumn": "date", "columns": columns },
+        "kafka": {
+            "bootstrapServers": [hosted.bootstrap_servers],
+            "topic": { "name": TOPIC, "partitions": hosted.load.partitions },
+            "consumerGroup": run,
+        },
+        "sink": sink,
+    })
+}

@@ -1,0 +1,331 @@
+//! One membership and one producer: the loop that answers the group, feeds rows and commits them.
+//!
+//! Order that matters: rows, then their progress records and offsets, then the commit; a revoked slot's rows are committed before it is given back;
+//! an assignment's metadata is taken before anything is sent under it.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::failure::{Ended, Failure, lost, renew, renewal};
+use super::hold::Outstanding;
+use super::report::{Report, Standing};
+use super::sender::{Origin, Sender, Topics};
+use super::setup::Ground;
+use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, pace, transaction};
+use crate::feed::Schedule;
+use crate::kafka::{KafkaError, is_about_permission};
+use crate::slots::Positions;
+use crate::slots::group::{Event, Group, Joining};
+use crate::slots::progress::{Reader, Search, SearchError};
+use crate::status::State;
+
+mod commit;
+mod feeding;
+
+use feeding::{Fed, Waiting};
+
+/// Rows of one transaction, when they come faster than its interval.
+const MAX_ROWS_A_BATCH: u64 = 1_000_000;
+/// Longest wait for an event of the group while there is nothing to do.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// Shortest wait for a row that is not yet due: what comes due within it goes out together.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+/// Wait for room: in the local queue, or for what is not yet durable.
+const ROOM_WAIT: Duration = Duration::from_millis(5);
+/// Longest look-up of where slots stand; a dead producer's transaction is aborted well within it.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
+/// Pause after a look-up or a batch that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// What was sent since the last commit.
+struct Batch {
+    opened: Instant,
+    records: u64,
+    per_partition: Vec<u64>,
+    /// Whether a transaction is open.
+    has_begun: bool,
+}
+
+/// One membership and one producer.
+pub(super) struct Session<'a> {
+    context: &'a mut Context,
+    identity: &'a Identity,
+    group: Group,
+    reader: Reader,
+    sender: Sender,
+    positions: Positions,
+    /// Slots that were accepted and whose rows are not yet known.
+    pending: BTreeSet<u32>,
+    partitions: u32,
+    /// Next row that the feed gives; None before it stands anywhere.
+    cursor: Option<u64>,
+    byte_offset: u64,
+    waiting: Option<Waiting>,
+    batch: Option<Batch>,
+    schedule: Schedule,
+    started: Instant,
+    /// Since when the group has moved on without us; nothing is sent before it assigns anew.
+    stale_since: Option<Instant>,
+    retry_at: Option<Instant>,
+    outstanding: Vec<Outstanding>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    has_ended: bool,
+}
+
+impl<'a> Session<'a> {
+    /// Makes the clients and joins; None when it is told to stop before.
+    pub(super) fn open(context: &'a mut Context, ground: &Ground, identity: &'a Identity) -> Result<Option<Self>, ProducerError> {
+        let topics = Topics { data: &context.topic.name, slots: &context.settings.slots_topic };
+        let origin = Origin { schema: &identity.schema, source: &identity.record.uri };
+        let sender = Sender::new(&context.clients, client_config(context), topics, origin).map_err(ProducerError::Clients)?;
+        if context.delivery == Delivery::Transactional && !start_transactions(context, &sender) {
+            return Ok(None);
+        }
+        let joining = Joining {
+            topic: &context.settings.slots_topic,
+            group: &identity.group,
+            replay: &identity.record.replay,
+            session_timeout: context.session_timeout,
+        };
+        let group = Group::join(&context.clients, &joining).map_err(ProducerError::Clients)?;
+        let reader = Reader::new(&context.clients, &identity.group).map_err(ProducerError::Clients)?;
+        Ok(Some(Self {
+            positions: Positions::new(context.settings.slots),
+            schedule: Schedule::new(pace(&context.source)),
+            context,
+            identity,
+            group,
+            reader,
+            sender,
+            pending: BTreeSet::new(),
+            partitions: ground.partitions,
+            cursor: None,
+            byte_offset: 0,
+            waiting: None,
+            batch: None,
+            started: Instant::now(),
+            stale_since: None,
+            retry_at: None,
+            outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
+            key: Vec::new(),
+            value: Vec::new(),
+            has_ended: false,
+        }))
+    }
+
+    /// Runs until told to stop, until a finite source is done and that is the end, or until this producer is of no more use.
+    pub(super) fn run(&mut self, report: &mut Report) -> Result<Ended, ProducerError> {
+        loop {
+            if self.context.shutdown.is_cancelled() {
+                self.drain(report);
+                return Ok(Ended::Stopped);
+            }
+            match self.turn(report) {
+                Ok(None) => {}
+                Ok(Some(ended)) => return Ok(ended),
+                Err(Failure::Abort(error)) => {
+                    if let Err(ended) = self.abort(report, &error) {
+                        return Ok(ended);
+                    }
+                }
+                Err(Failure::Renew(error)) => return Ok(Ended::Renew(error)),
+                Err(Failure::Final(error)) => {
+                    self.drain(report);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, report: &mut Report) -> Result<Option<Ended>, Failure> {
+        let wait = self.idle_wait();
+        for event in self.group.poll(wait) {
+            self.answer(event, report)?;
+        }
+        self.sender.serve(Duration::ZERO);
+        self.check_membership()?;
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            self.show(report);
+            return Ok(None);
+        }
+        self.retry_at = None;
+        self.take_over(report)?;
+        if self.positions.is_empty() || self.stale_since.is_some() {
+            self.show(report);
+            return Ok(None);
+        }
+        self.reposition()?;
+        let fed = self.feed_rows()?;
+        if self.is_batch_due() || matches!(fed, Fed::End) {
+            self.commit(report)?;
+        }
+        match fed {
+            Fed::Turn => self.has_ended = false,
+            Fed::Wait(wait) => {
+                self.has_ended = false;
+                let wait = wait.min(self.batch_left()).clamp(LEAST_WAIT, IDLE_WAIT);
+                for event in self.group.poll(wait) {
+                    self.answer(event, report)?;
+                }
+            }
+            Fed::End => self.has_ended = true,
+        }
+        self.show(report);
+        let is_done = self.has_ended && self.pending.is_empty() && self.context.when_done == WhenDone::Return;
+        Ok(if is_done && !self.positions.is_empty() { Some(Ended::Completed) } else { None })
+    }
+
+    /// Returns how long to wait for the group: not at all while there are rows to feed.
+    fn idle_wait(&self) -> Duration {
+        let is_idle = self.positions.is_empty() && self.pending.is_empty();
+        if is_idle || self.has_ended || self.stale_since.is_some() || self.retry_at.is_some() { IDLE_WAIT } else { Duration::ZERO }
+    }
+
+    fn answer(&mut self, event: Event, report: &mut Report) -> Result<(), Failure> {
+        match event {
+            Event::Assigned(slots) => {
+                debug!(?slots, "slots are assigned");
+                self.group.accept(&slots).map_err(|error| renew("accept slots", &error))?;
+                self.stale_since = None;
+                self.pending.extend(slots);
+                // A new slot may lie behind the feed: what was sent is committed first, under the new generation.
+                if self.pending.is_empty() { Ok(()) } else { self.commit(report) }
+            }
+            Event::Revoked(slots) => {
+                debug!(?slots, "slots are given back");
+                // Still ours until they are released, in the generation that asks for them.
+                self.group.refresh();
+                let committed = match self.commit(report) {
+                    Err(Failure::Abort(error)) => self.abort(report, &error).map_err(renewal),
+                    result => result,
+                };
+                self.give_up(&slots)?;
+                committed
+            }
+            Event::Lost(slots) => {
+                warn!(?slots, "slots are lost; what was sent of them is not committed");
+                let error = lost();
+                let aborted = self.abort(report, &error).map_err(renewal);
+                self.give_up(&slots)?;
+                aborted
+            }
+            Event::Failed(message) => {
+                warn!(message, "a rebalance of the slots failed");
+                Ok(())
+            }
+        }
+    }
+
+    fn give_up(&mut self, slots: &[u32]) -> Result<(), Failure> {
+        for slot in slots {
+            self.positions.drop(*slot);
+            self.pending.remove(slot);
+        }
+        self.group.release(slots).map_err(|error| renew("give slots back", &error))
+    }
+
+    /// Asks for a new membership when the group has moved on and never assigned anew.
+    fn check_membership(&self) -> Result<(), Failure> {
+        match self.stale_since {
+            Some(since) if since.elapsed() > self.context.session_timeout * 3 => Err(Failure::Renew(lost())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Looks up where accepted slots stand. A broker that does not answer is asked again later.
+    fn take_over(&mut self, report: &mut Report) -> Result<(), Failure> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.commit(report)?;
+        let slots: Vec<u32> = self.pending.iter().copied().collect();
+        let search = Search {
+            topic: &self.context.settings.slots_topic,
+            group: &self.identity.group,
+            wanted: &self.identity.record,
+            timeout: LOOKUP_TIMEOUT,
+        };
+        Report::beat(self.context);
+        let committed = self.group.committed(&slots, LOOKUP_TIMEOUT);
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                self.retry_later(report, &error);
+                return Ok(());
+            }
+        };
+        Report::beat(self.context);
+        let found = match self.reader.find(&search, &slots, &self.context.shutdown) {
+            Ok(found) => found,
+            Err(SearchError::Cancelled { .. }) => return Ok(()),
+            Err(SearchError::Kafka { source, .. }) => {
+                self.retry_later(report, &source);
+                return Ok(());
+            }
+        };
+        for (slot, offset) in committed {
+            let seen = found.get(&slot).cloned().unwrap_or_default();
+            if let (None, Some(expected)) = (offset, seen.other_content) {
+                return Err(Failure::Final(ProducerError::SourceChanged {
+                    uri: self.identity.record.uri.clone(),
+                    topic: self.context.topic.name.clone(),
+                    expected,
+                    found: self.identity.record.fingerprint.clone(),
+                }));
+            }
+            let row = offset.max(seen.row).unwrap_or(0);
+            self.positions.take(slot, row);
+        }
+        self.pending.clear();
+        info!(?slots, start = self.positions.start(), "feeds slots");
+        report.succeeded(self.context);
+        Ok(())
+    }
+
+    fn retry_later(&mut self, report: &mut Report, error: &KafkaError) {
+        warn!(error = %error, "cannot look up where slots stand; trying again");
+        report.failed(self.context, error.code().is_some_and(is_about_permission), &error.to_string());
+        self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+    }
+
+    fn is_batch_due(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.records >= MAX_ROWS_A_BATCH) || self.batch_left().is_zero()
+    }
+
+    fn batch_left(&self) -> Duration {
+        let interval = self.context.settings.transaction_interval;
+        self.batch.as_ref().map_or(IDLE_WAIT, |batch| interval.saturating_sub(batch.opened.elapsed()))
+    }
+
+    fn show(&mut self, report: &mut Report) {
+        let state = if self.positions.is_empty() {
+            if self.group.metadata().is_some() && self.pending.is_empty() { State::Idle } else { State::Joining }
+        } else if self.has_ended && self.pending.is_empty() {
+            State::Completed
+        } else {
+            State::Running
+        };
+        let standing = Standing { state, positions: &self.positions, cursor: self.cursor.unwrap_or(0), queued: self.sender.queued() };
+        report.stands(self.context, &standing);
+    }
+}
+
+/// Waits for a producer id; false when it is told to stop before.
+fn start_transactions(context: &Context, sender: &Sender) -> bool {
+    loop {
+        if context.shutdown.is_cancelled() {
+            return false;
+        }
+        context.status.beat(crate::clock::boottime_millis());
+        match transaction::init(sender) {
+            Ok(()) => return true,
+            Err(error) => {
+                warn!(error = %error, "transactions cannot be started; trying again");
+                std::thread::sleep(RETRY_PAUSE);
+            }
+        }
+    }
+}
