@@ -73,7 +73,7 @@ impl Rows<'_> {
                 Column::Long(cells) if self.hardly_repeat(|row| cells.values.get(row)) => distinct.push((&declared.name, true)),
                 Column::Int(cells) if self.hardly_repeat(|row| i64::from(cells.values.get(row))) => distinct.push((&declared.name, true)),
                 Column::Double(cells) if self.hardly_repeat(|row| cells.values.get(row).to_bits()) => {
-                    distinct.push((&declared.name, false))
+                    distinct.push((&declared.name, false));
                 }
                 Column::Text(_, texts) if self.hardly_repeat(|row| texts.entry(row)) => distinct.push((&declared.name, false)),
                 Column::Long(_) | Column::Int(_) | Column::Double(_) | Column::Text(..) | Column::Wide(_) | Column::Boolean(_) => {}
