@@ -1,6 +1,6 @@
 //! What one core takes from a record to the bytes of objects, step by step: nanoseconds of CPU time a record, best of several rounds.
 //!
-//! `cargo run --release --example encode_ceiling [records]`
+//! `cargo run --release --example encode_ceiling [records] [case]`
 
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints figures")]
 
@@ -31,7 +31,10 @@ fn main() {
     let bytes: usize = payloads.iter().map(Vec::len).sum();
     println!("{records} ticks of {} bytes", bytes / records.max(1));
 
-    decode_only(&payloads);
+    let only = std::env::args().nth(2);
+    if only.is_none() {
+        decode_only(&payloads);
+    }
     let parquet = |compression| Some(ProcessedFormat::Parquet { compression });
     let lines = |compression| Some(ProcessedFormat::JsonLines { compression });
     let cases = [
@@ -44,7 +47,7 @@ fn main() {
         ("json lines zstd", None, lines(LineCompression::Zstd)),
         ("raw zstd + parquet zstd", Some(LineCompression::Zstd), parquet(PageCompression::Zstd)),
     ];
-    for (name, raw, processed) in cases {
+    for (name, raw, processed) in cases.into_iter().filter(|(name, ..)| only.as_deref().is_none_or(|only| *name == only)) {
         whole_path(name, &Arc::new(rules(raw, processed)), &payloads);
     }
 }
@@ -66,6 +69,12 @@ fn decode_only(payloads: &[Vec<u8>]) {
             values.clear();
         }
     });
+    let ignored = best(payloads.len(), || {
+        for payload in payloads {
+            black_box(serde_json::from_slice::<serde::de::IgnoredAny>(payload).is_ok());
+        }
+    });
+    println!("{:28} {ignored:6.1} ns", "serde_json, ignoring all");
     println!("{:28} {scan:6.1} ns", "scan");
     println!("{:28} {typed:6.1} ns", "scan and typed values");
 }

@@ -3,6 +3,7 @@
 //! What a record becomes depends on the record and the schema alone. A field belongs to the column whose `from` it is; a column
 //! that no field names exactly takes the one that names it but for its (ASCII) case. The whole text is checked, whether declared or not.
 
+mod dead_letter;
 mod escape;
 mod names;
 mod scan;
@@ -12,62 +13,18 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use stockpipeline::schema::{Column, Schema};
-use stockpipeline::value::{self, Field, Problem, Value};
+use stockpipeline::schema::Schema;
+use stockpipeline::value::{self, Field, Value};
 
+pub use dead_letter::{
+    CLASSES, DUPLICATE_FIELD, DeadLetter, FUTURE_EVENT_TIME, INVALID_JSON, MALFORMED, MISSING_VALUE, NOT_AN_OBJECT, OUT_OF_RANGE,
+    TOMBSTONE, TOO_DEEP, TOO_PRECISE, WRONG_TYPE,
+};
+use dead_letter::{column_problem, future, syntax, whole_record};
 pub(crate) use escape::escape_into;
 use names::{Found, Name, Names};
 pub use scan::MAX_DEPTH;
-use scan::{Expected, Flaw, Kind, Scanner, Token};
-
-/// Text that is no JSON.
-pub const INVALID_JSON: &str = "InvalidJson";
-/// JSON, but no object.
-pub const NOT_AN_OBJECT: &str = "NotAnObject";
-/// A declared field that stands twice in the record.
-pub const DUPLICATE_FIELD: &str = "DuplicateField";
-/// More than [`MAX_DEPTH`] arrays and objects within each other.
-pub const TOO_DEEP: &str = "TooDeep";
-/// No value in a column that is not nullable.
-pub const MISSING_VALUE: &str = "MissingValue";
-/// A value of a type that the column does not take.
-pub const WRONG_TYPE: &str = "WrongType";
-/// Text that is no value of the column's type.
-pub const MALFORMED: &str = "Malformed";
-/// A value outside the column's range.
-pub const OUT_OF_RANGE: &str = "OutOfRange";
-/// More digits after the point than the column has.
-pub const TOO_PRECISE: &str = "TooPrecise";
-/// An event time too far after the record's Kafka timestamp.
-pub const FUTURE_EVENT_TIME: &str = "FutureEventTime";
-/// A record without a payload.
-pub const TOMBSTONE: &str = "Tombstone";
-
-/// All classes of dead letters.
-pub const CLASSES: [&str; 11] = [
-    INVALID_JSON,
-    NOT_AN_OBJECT,
-    DUPLICATE_FIELD,
-    TOO_DEEP,
-    MISSING_VALUE,
-    WRONG_TYPE,
-    MALFORMED,
-    OUT_OF_RANGE,
-    TOO_PRECISE,
-    FUTURE_EVENT_TIME,
-    TOMBSTONE,
-];
-
-/// Why a record has no row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// One of [`CLASSES`].
-    pub class: &'static str,
-    /// Index of the column, where one is the cause.
-    pub column: Option<usize>,
-    /// Column, reason and byte position; nothing of the payload.
-    pub message: String,
-}
+use scan::{Flaw, Kind, Scanner, Token};
 
 /// What a payload is, whatever the columns make of it.
 #[derive(Debug)]
@@ -388,15 +345,6 @@ fn check_event_time(schema: &Schema, timestamp_millis: Option<i64>, values: &[Va
     if event_time <= limit { Ok(()) } else { Err(future(schema, event_time, timestamp)) }
 }
 
-#[cold]
-fn future(schema: &Schema, event_time: i64, timestamp_millis: i64) -> DeadLetter {
-    let seconds = event_time.saturating_sub(timestamp_millis.saturating_mul(1_000)) / 1_000_000;
-    let name = schema.columns.get(schema.event_time).map_or("", |column| column.name.as_str());
-    let message =
-        format!("column {name}: the event time is {seconds} s after the record's Kafka timestamp, more than schema.maxFuture allows");
-    DeadLetter { class: FUTURE_EVENT_TIME, column: Some(schema.event_time), message }
-}
-
 /// Passes a value that is no object and returns why the text has no row.
 #[cold]
 fn other_value(scanner: &mut Scanner<'_>) -> DeadLetter {
@@ -415,30 +363,4 @@ fn other_value(scanner: &mut Scanner<'_>) -> DeadLetter {
             whole_record(NOT_AN_OBJECT, format!("the payload is {found}, not an object"))
         }
     }
-}
-
-#[cold]
-fn syntax(flaw: Flaw) -> DeadLetter {
-    let at = flaw.at;
-    match flaw.expected {
-        Expected::Token(token) => whole_record(INVALID_JSON, format!("no JSON: expected {token} at byte {at}")),
-        Expected::LessDepth => whole_record(TOO_DEEP, format!("more than {MAX_DEPTH} arrays and objects within each other at byte {at}")),
-    }
-}
-
-fn whole_record(class: &'static str, message: String) -> DeadLetter {
-    DeadLetter { class, column: None, message }
-}
-
-#[cold]
-fn column_problem(index: usize, column: &Column, problem: Problem, token: Option<Token>) -> DeadLetter {
-    let class = match problem {
-        Problem::Missing => MISSING_VALUE,
-        Problem::WrongType => WRONG_TYPE,
-        Problem::Malformed => MALFORMED,
-        Problem::OutOfRange => OUT_OF_RANGE,
-        Problem::TooPrecise => TOO_PRECISE,
-    };
-    let place = token.map_or_else(String::new, |token| format!(" (at byte {})", token.start));
-    DeadLetter { class, column: Some(index), message: format!("{}{place}", problem.describe(column)) }
 }

@@ -17,8 +17,9 @@ const SEGMENT_BYTES: usize = 262_144;
 /// Zstandard level: the next one costs a third more and gains a few per cent.
 const ZSTD_LEVEL: i32 = 1;
 
-/// Logarithm of Zstandard's window: lines repeat what stood shortly before, and a context of the level's own window takes twice the memory.
-const ZSTD_WINDOW_LOG: u32 = 18;
+/// Logarithm of Zstandard's window: lines repeat what stood shortly before. Twice the window costs a tenth more time and saves 4 %;
+/// the level's own, four times as large, also takes twice the memory.
+const ZSTD_WINDOW_LOG: u32 = 17;
 
 /// gzip level: the default takes four times as long.
 const GZIP_LEVEL: u32 = 1;

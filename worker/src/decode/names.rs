@@ -54,6 +54,9 @@ pub(crate) struct Names {
 struct Hop {
     /// The name as it stands in records: quoted, with its colon.
     pattern: Box<[u8]>,
+    /// The first bytes of `pattern` as one word, and a mask of those that it has.
+    start: u128,
+    mask: u128,
     found: Found,
     reserved: bool,
     /// Number of the last record that held it.
@@ -61,6 +64,29 @@ struct Hop {
 }
 
 impl Hop {
+    fn new(text: &str, name: Name, record: u64) -> Self {
+        let pattern = format!("\"{text}\":").into_bytes().into_boxed_slice();
+        let mut word = [0_u8; 16];
+        let mut mask = [0_u8; 16];
+        for (index, byte) in pattern.iter().take(16).enumerate() {
+            word[index] = *byte;
+            mask[index] = u8::MAX;
+        }
+        let (start, mask) = (u128::from_le_bytes(word), u128::from_le_bytes(mask));
+        Self { pattern, start, mask, found: name.found, reserved: name.reserved, record }
+    }
+
+    /// Returns whether the name stands at the start of the bytes.
+    #[inline]
+    fn stands_in(&self, rest: &[u8]) -> bool {
+        match rest.first_chunk::<16>() {
+            Some(word) => {
+                u128::from_le_bytes(*word) & self.mask == self.start && (self.pattern.len() <= 16 || rest.starts_with(&self.pattern))
+            }
+            None => rest.starts_with(&self.pattern),
+        }
+    }
+
     #[inline]
     fn take(&mut self, record: u64) -> Name {
         let repeated = self.record == record;
@@ -126,7 +152,7 @@ impl Names {
     pub(crate) fn guess(&mut self, rest: &[u8]) -> Option<(Name, usize)> {
         let end = self.hops.len().min(self.expected + LOOK_AHEAD);
         for (index, hop) in self.hops.get_mut(self.expected..end)?.iter_mut().enumerate() {
-            if rest.starts_with(&hop.pattern) {
+            if hop.stands_in(rest) {
                 self.expected += index + 1;
                 return Some((hop.take(self.record), hop.pattern.len()));
             }
@@ -150,8 +176,7 @@ impl Names {
             self.is_sure = false;
             return name;
         }
-        let pattern = format!("\"{text}\":").into_bytes().into_boxed_slice();
-        self.hops.insert(self.expected, Hop { pattern, found: name.found, reserved: name.reserved, record: self.record });
+        self.hops.insert(self.expected, Hop::new(text, name, self.record));
         self.expected += 1;
         name
     }

@@ -10,10 +10,11 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::datatypes::{DataType, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
-use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 use stockpipeline::rules::PageCompression;
-use stockpipeline::schema::ColumnType;
+use stockpipeline::schema::{ColumnType, KAFKA_COLUMNS};
 
 use super::{Rows, arrow_type, scale_of, schema_of};
 use crate::batch::blocks::BLOCK;
@@ -32,6 +33,9 @@ const GROUP_ROWS: usize = 1 << 20;
 /// Encoded bytes of a row group; the writer holds as much until the group ends.
 const GROUP_BYTES: usize = 64 << 20;
 
+/// Rows that tell whether the values of a column repeat.
+const SAMPLE_ROWS: usize = 1_000;
+
 const ZSTD_LEVEL: i32 = 1;
 const GZIP_LEVEL: u32 = 1;
 
@@ -40,7 +44,7 @@ impl Rows<'_> {
     pub(crate) fn parquet(&mut self, compression: PageCompression) -> Bytes {
         const PROOF: &str = "writing to memory cannot fail, and the batches have the writer's schema";
         let schema = Arc::new(schema_of(self.schema, held_type));
-        let options = ArrowWriterOptions::new().with_properties(properties(compression)).with_skip_arrow_metadata(true);
+        let options = ArrowWriterOptions::new().with_properties(self.properties(compression)).with_skip_arrow_metadata(true);
         let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).expect(PROOF);
         let order = self.order;
         let mut rest = order;
@@ -53,6 +57,46 @@ impl Rows<'_> {
         let mut bytes = writer.into_inner().expect(PROOF);
         bytes.shrink_to_fit();
         Bytes::from(bytes)
+    }
+
+    fn properties(&self, compression: PageCompression) -> WriterProperties {
+        let mut properties = WriterProperties::builder()
+            // Data pages of the first version: every engine reads them, the second not all.
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_compression(codec(compression))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_bytes(Some(GROUP_BYTES));
+        let [_, offset, timestamp] = KAFKA_COLUMNS;
+        let mut distinct = vec![(offset, true), (timestamp, true)];
+        for (column, declared) in self.buffered.columns.iter().zip(&self.schema.columns) {
+            match column {
+                Column::Long(cells) if self.hardly_repeat(|row| cells.values.get(row)) => distinct.push((&declared.name, true)),
+                Column::Int(cells) if self.hardly_repeat(|row| i64::from(cells.values.get(row))) => distinct.push((&declared.name, true)),
+                Column::Double(cells) if self.hardly_repeat(|row| cells.values.get(row).to_bits()) => {
+                    distinct.push((&declared.name, false));
+                }
+                Column::Text(_, texts) if self.hardly_repeat(|row| texts.entry(row)) => distinct.push((&declared.name, false)),
+                Column::Long(_) | Column::Int(_) | Column::Double(_) | Column::Text(..) | Column::Wide(_) | Column::Boolean(_) => {}
+            }
+        }
+        for (name, as_deltas) in distinct {
+            let path = ColumnPath::from(name);
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+            if as_deltas {
+                properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        properties.build()
+    }
+
+    /// Returns whether nearly all cells of a sample differ: a dictionary would hash each of them and then hold them once more.
+    fn hardly_repeat<T: Ord>(&self, cell: impl Fn(usize) -> T) -> bool {
+        let step = (self.order.len() / SAMPLE_ROWS).max(1);
+        let mut sample: Vec<T> = self.order.iter().step_by(step).take(SAMPLE_ROWS).map(|row| cell(*row as usize)).collect();
+        let rows = sample.len();
+        sample.sort_unstable();
+        sample.dedup();
+        sample.len() > rows / 10 * 9
     }
 
     /// Returns how many of the rows are gathered next.
@@ -94,20 +138,13 @@ fn held_type(column_type: &ColumnType) -> DataType {
     }
 }
 
-fn properties(compression: PageCompression) -> WriterProperties {
-    let compression = match compression {
+fn codec(compression: PageCompression) -> Compression {
+    match compression {
         PageCompression::None => Compression::UNCOMPRESSED,
         PageCompression::Snappy => Compression::SNAPPY,
         PageCompression::Gzip => Compression::GZIP(GzipLevel::try_new(GZIP_LEVEL).expect("gzip has this level")),
         PageCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL).expect("zstd has this level")),
-    };
-    WriterProperties::builder()
-        // Data pages of the first version: every engine reads them, the second not all.
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_compression(compression)
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_max_row_group_bytes(Some(GROUP_BYTES))
-        .build()
+    }
 }
 
 fn array(column: &Column, column_type: &ColumnType, slice: &[u32]) -> ArrayRef {
