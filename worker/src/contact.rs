@@ -32,6 +32,11 @@ impl Contact {
         self.last_millis.fetch_max(now_millis() - age_micros / 1000, Ordering::AcqRel);
     }
 
+    /// Notes that now is fine: a broker has just answered, or nothing is owned that another worker could own as well.
+    pub fn renew(&self) {
+        self.last_millis.fetch_max(now_millis(), Ordering::AcqRel);
+    }
+
     /// Returns the time since the last contact.
     #[must_use]
     pub fn age(&self) -> Duration {

@@ -74,13 +74,18 @@ pub enum Decision {
 pub enum Tail {
     /// No plan yet.
     Empty,
-    /// All objects of the last plan are stored.
-    Finished(Box<Plan>),
+    /// All objects of the last plan are stored; `marked` says whether its done mark is, too.
+    Finished {
+        /// The last plan.
+        plan: Box<Plan>,
+        /// Whether its done mark is stored.
+        marked: bool,
+    },
     /// The last plan still lacks objects, or nobody knows.
     Unfinished(Box<Plan>),
 }
 
-/// What a committed group offset says about the ledger: the plan that ended there.
+/// What a committed group offset says about the ledger: the plan that ended there, and how far the log is known to be empty behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hint {
     /// Epoch that the plan belongs to.
@@ -89,20 +94,24 @@ pub struct Hint {
     pub first: i64,
     /// The committed offset: `last` + 1 of the plan.
     pub next: i64,
+    /// Offset up to which nothing but control records stood behind the plan; `next` where nobody has looked.
+    pub end: i64,
 }
 
 impl Hint {
     /// Returns the note that goes with the committed offset of a completed plan.
     #[must_use]
-    pub fn note(plan: &Plan) -> String {
-        format!("stockpipeline/1 {} {}", plan.epoch.as_str(), plan.first)
+    pub fn note(plan: &Plan, end: i64) -> String {
+        format!("stockpipeline/1 {} {} {end}", plan.epoch.as_str(), plan.first)
     }
 
     /// Returns what a committed offset and its note say, or None when the note is not ours.
     #[must_use]
     pub fn read(offset: i64, note: &str) -> Option<Self> {
-        let (epoch, first) = note.strip_prefix("stockpipeline/1 ")?.split_once(' ')?;
-        Some(Self { epoch: epoch.to_owned(), first: first.parse().ok()?, next: offset })
+        let mut parts = note.strip_prefix("stockpipeline/1 ")?.split(' ');
+        let (epoch, first) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+        let end = parts.next().and_then(|end| end.parse().ok()).unwrap_or(offset);
+        Some(Self { epoch, first, next: offset, end })
     }
 }
 
@@ -189,10 +198,11 @@ impl Ledger {
             (Some(first), _) => {
                 let plan =
                     self.plan(partition, first).await?.ok_or_else(|| LedgerError::Vanished { key: self.keys.plan(partition, first) })?;
-                let finished = done == Some(first) || self.is_finished(&plan).await?;
-                Ok(if finished { Tail::Finished(Box::new(plan)) } else { Tail::Unfinished(Box::new(plan)) })
+                let marked = done == Some(first);
+                let finished = marked || self.is_finished(&plan).await?;
+                Ok(if finished { Tail::Finished { plan: Box::new(plan), marked } } else { Tail::Unfinished(Box::new(plan)) })
             }
-            (None, Some(plan)) => Ok(Tail::Finished(Box::new(plan))),
+            (None, Some(plan)) => Ok(Tail::Finished { plan: Box::new(plan), marked: false }),
             (None, None) => Ok(Tail::Empty),
         }
     }

@@ -89,6 +89,8 @@ pub enum Signal {
     Failed {
         /// Kafka partition, where it is one's.
         partition: i32,
+        /// Whether the brokers refuse our credentials or rights.
+        authentication: bool,
         /// What librdkafka says.
         message: String,
     },
@@ -253,15 +255,7 @@ impl ClientContext for SourceContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let authentication = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                rdkafka::types::RDKafkaErrorCode::Authentication
-                    | rdkafka::types::RDKafkaErrorCode::SaslAuthenticationFailed
-                    | rdkafka::types::RDKafkaErrorCode::TopicAuthorizationFailed
-                    | rdkafka::types::RDKafkaErrorCode::GroupAuthorizationFailed
-            )
-        );
+        let authentication = is_refusal(&error);
         self.send(Event::Trouble { authentication, message: self.callbacks.scrub(reason) });
         self.callbacks.error(error, reason);
     }
@@ -391,11 +385,12 @@ impl Source {
 
     /// Serves librdkafka's events and returns those that the loop has to act on.
     pub fn poll(&self) -> Vec<Event> {
-        // Errors come as events of their own; a message cannot come: every queue is forwarded.
-        if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-            tracing::debug!(%error, "event of the consumer");
-        }
-        self.events.try_iter().collect()
+        // A message cannot come: every queue is forwarded.
+        let failure = self.consumer.poll(Duration::ZERO).and_then(Result::err).map(|error| Event::Trouble {
+            authentication: is_refusal(&error),
+            message: self.consumer.context().callbacks.scrub(&error.to_string()),
+        });
+        self.events.try_iter().chain(failure).collect()
     }
 
     /// Assigns partitions at explicit offsets. An empty list answers the group, so that others may go on.
@@ -404,17 +399,20 @@ impl Source {
     /// [`SourceError::Assign`].
     pub fn assign(&self, placements: &[Placement]) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::with_capacity(placements.len());
-        for &Placement { partition, offset, leader_epoch } in placements {
+        for &Placement { partition, offset, .. } in placements {
             self.forward(partition);
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))
                 .map_err(|source| self.refused(vec![partition], source))?;
-            if let Some(epoch) = leader_epoch {
-                set_leader_epoch(&list, epoch);
-            }
         }
-        self.consumer
-            .incremental_assign(&list)
-            .map_err(|source| self.refused(placements.iter().map(|placement| placement.partition).collect(), source))
+        let partitions: Vec<i32> = placements.iter().map(|placement| placement.partition).collect();
+        self.consumer.incremental_assign(&list).map_err(|source| self.refused(partitions.clone(), source))?;
+        for &partition in &partitions {
+            // Once more: the end of the assignment before this one may have undone it in the meantime.
+            self.forward(partition);
+        }
+        // A pause outlives an assignment in librdkafka; what is assigned anew is to be fetched.
+        self.resume_all(&partitions);
+        Ok(())
     }
 
     /// Gives partitions back.
@@ -446,6 +444,36 @@ impl Source {
             .and_then(|_| self.consumer.resume(&self.list(&[partition])));
         if let Err(error) = resumed {
             tracing::warn!(partition, next, %error, "failed to resume");
+        }
+    }
+
+    /// Fetches partitions again from where the loop stands, for the same reason: librdkafka pauses everything while it waits for
+    /// the answer to a rebalance.
+    ///
+    /// With a leader epoch the broker is asked whether the log was cut below the position.
+    pub fn seek(&self, placements: &[Placement]) {
+        let mut list = TopicPartitionList::with_capacity(placements.len());
+        for &Placement { partition, offset, leader_epoch } in placements {
+            if let Err(error) = list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)) {
+                tracing::warn!(partition, offset, %error, "failed to seek");
+            } else if let Some(epoch) = leader_epoch {
+                set_leader_epoch(&list, epoch);
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        if let Err(error) = self.consumer.seek_partitions(list, Duration::ZERO) {
+            tracing::warn!(?placements, %error, "failed to seek");
+        }
+    }
+
+    fn resume_all(&self, partitions: &[i32]) {
+        if partitions.is_empty() {
+            return;
+        }
+        if let Err(error) = self.consumer.resume(&self.list(partitions)) {
+            tracing::warn!(?partitions, %error, "failed to resume");
         }
     }
 
@@ -527,6 +555,27 @@ impl Taken {
     }
 }
 
+/// Returns whether the brokers refuse our credentials or our rights.
+fn is_refusal(error: &KafkaError) -> bool {
+    use rdkafka::types::RDKafkaErrorCode as Refusal;
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(
+            Refusal::Authentication
+                | Refusal::SaslAuthenticationFailed
+                | Refusal::TopicAuthorizationFailed
+                | Refusal::GroupAuthorizationFailed
+                | Refusal::ClusterAuthorizationFailed
+        )
+    )
+}
+
+fn tells_truncation(message: &Message) -> bool {
+    let text = message.record().payload.unwrap_or_default();
+    String::from_utf8_lossy(text).to_ascii_lowercase().contains("truncat")
+}
+
 /// Sets the leader epoch of the entry that was added last.
 fn set_leader_epoch(list: &TopicPartitionList, epoch: i32) {
     // SAFETY: the list lives and has as many entries as it says; the last one was added by the caller.
@@ -543,8 +592,13 @@ fn signal(message: &Message) -> Signal {
     let partition = raw.partition;
     match raw.err {
         Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Signal::End { partition, offset: raw.offset },
-        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Signal::OutOfRange { partition },
         Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => Signal::Truncated { partition },
-        other => Signal::Failed { partition, message: rdkafka::types::RDKafkaErrorCode::from(other).to_string() },
+        // With `auto.offset.reset=error` a truncation comes under this code, and only the text tells it.
+        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET if tells_truncation(message) => Signal::Truncated { partition },
+        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Signal::OutOfRange { partition },
+        other => {
+            let code = rdkafka::types::RDKafkaErrorCode::from(other);
+            Signal::Failed { partition, authentication: is_refusal(&KafkaError::MessageConsumption(code)), message: code.to_string() }
+        }
     }
 }

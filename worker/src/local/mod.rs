@@ -375,7 +375,11 @@ impl Journey<'_> {
             SinkError::Start(sink::StartError::LedgerMissing { .. }) => {
                 LocalError::OthersData { folder: bucket_folder(&self.pipeline, &self.local.output), source }
             }
-            SinkError::Start(_) | SinkError::Source(_) | SinkError::Threads { .. } | SinkError::Stopped { .. } => LocalError::Sink(source),
+            SinkError::Start(_)
+            | SinkError::Source(_)
+            | SinkError::TopicReplaced { .. }
+            | SinkError::Threads { .. }
+            | SinkError::Stopped { .. } => LocalError::Sink(source),
         }
     }
 }

@@ -23,6 +23,11 @@ impl Budget {
         self.halted
     }
 
+    /// Returns whether so many bytes are more than the sink may hold while it takes records.
+    pub(super) fn is_exceeded(&self, used_bytes: usize) -> bool {
+        used_bytes > self.share(HALT_PERCENT)
+    }
+
     /// Notes the bytes held. `relief` says whether anything held will be freed without taking more records:
     /// without it, taking goes on, since only more records can bring a range to its end.
     pub(super) fn observe(&mut self, used_bytes: usize, relief: bool) {
@@ -31,7 +36,7 @@ impl Budget {
 
     /// Returns how many bytes have to be sealed now; 0 while memory is fine. `leaving_bytes` are sealed already.
     pub(super) fn excess_bytes(&self, used_bytes: usize, leaving_bytes: usize) -> usize {
-        if used_bytes <= self.share(SEAL_PERCENT) {
+        if !self.halted && used_bytes <= self.share(SEAL_PERCENT) {
             return 0;
         }
         used_bytes.saturating_sub(leaving_bytes).saturating_sub(self.share(RESUME_PERCENT))
@@ -60,6 +65,15 @@ mod tests {
         let mut budget = Budget::new(1000);
         budget.observe(2000, false);
         assert!(!budget.is_halted());
+    }
+
+    #[test]
+    fn what_has_halted_is_sealed_down_to_where_taking_starts_again() {
+        let mut budget = Budget::new(1000);
+        budget.observe(860, true);
+        budget.observe(650, true);
+        assert!(budget.is_halted());
+        assert_eq!(budget.excess_bytes(650, 0), 50);
     }
 
     #[test]

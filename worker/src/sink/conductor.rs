@@ -20,7 +20,8 @@ use super::work::{Ticket, Work};
 use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
 use crate::clock::boottime_millis;
 use crate::failpoint::Point;
-use crate::source::{Event, Joining, Signal, Source};
+use crate::ledger::Hint;
+use crate::source::{Event, Joining, Placement, Signal, Source};
 
 /// Wait for records while nothing is on its way; also the longest delay of a time-based rotation.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
@@ -141,9 +142,14 @@ impl Conductor {
         let busy = self.partitions.values().any(|partition| !partition.is_idle() || partition.flight.is_some());
         let taken = self.source.take(if busy { BUSY_WAIT } else { IDLE_WAIT });
         for run in taken.runs {
-            if let Some(partition) = self.partitions.get_mut(&run.partition) {
-                partition.accept(run);
+            let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
+            if let Some(epoch) = partition.unchecked_epoch.take() {
+                // A seek with the epoch of the last plan's end makes the broker say whether the log was cut below it; librdkafka
+                // does not ask at an assignment. What came before the answer comes again.
+                self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: Some(epoch) }]);
+                continue;
             }
+            partition.accept(run);
         }
         for signal in taken.signals {
             self.heed(signal);
@@ -153,10 +159,14 @@ impl Conductor {
     fn heed(&mut self, signal: Signal) {
         match signal {
             Signal::End { partition, offset } => {
-                if let Some(partition) = self.partitions.get_mut(&partition) {
-                    partition.reached_end(offset);
-                    self.report.durable(partition.id, partition.durable);
+                let Some(partition) = self.partitions.get_mut(&partition) else { return };
+                if partition.reached_end(offset) {
+                    // Once the retention has removed those control records, they are not missed.
+                    if let Some((plan, _)) = partition.completed.as_ref().filter(|(plan, _)| plan.last + 1 == partition.first) {
+                        self.source.commit(partition.id, partition.first, &Hint::note(plan, partition.durable));
+                    }
                 }
+                self.report.durable(partition.id, partition.durable);
             }
             Signal::OutOfRange { partition } => self.measure(partition),
             Signal::Truncated { partition } => self.stop(
@@ -165,9 +175,9 @@ impl Conductor {
                 "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch"
                     .to_owned(),
             ),
-            Signal::Failed { partition, message } => {
+            Signal::Failed { partition, authentication, message } => {
                 tracing::warn!(partition, message, "the consumer reports an error; librdkafka goes on");
-                self.report.kafka_failed(&self.context, &message, false);
+                self.report.kafka_failed(&self.context, &message, authentication);
             }
         }
     }
@@ -203,7 +213,7 @@ impl Conductor {
     fn finish(&mut self, work: Work) -> Result<(), SinkError> {
         match work {
             Work::Looked(ticket, result) => self.looked(ticket, result),
-            Work::Measured(ticket, watermarks) => self.measured(ticket, watermarks),
+            Work::Measured(ticket, result) => self.measured(ticket, result),
             Work::Filled(ticket, filled) => {
                 self.filled(ticket, filled);
                 Ok(())
@@ -237,12 +247,25 @@ impl Conductor {
         let relief =
             self.partitions.values().any(|p| p.flight.is_some() || p.asked.is_some() || (p.replay.is_none() && p.buffered.is_some()));
         self.budget.observe(used, relief);
+        self.throttle_replays(used, relief);
         let mut excess = self.budget.excess_bytes(used, leaving);
         while excess > 0 {
             let sealable = |p: &&mut Partition| p.phase == Phase::Active && p.asked.is_none() && p.replay.is_none() && p.buffered.is_some();
             let Some(largest) = self.partitions.values_mut().filter(sealable).max_by_key(|p| p.buffer_bytes()) else { return };
             largest.asked = Some(SealReason::Memory);
             excess = excess.saturating_sub(largest.buffer_bytes().max(1));
+        }
+    }
+
+    /// Lets one replay at a time come to its end where all of them do not fit into memory together: none can be sealed early.
+    fn throttle_replays(&mut self, used_bytes: usize, relief: bool) {
+        let exceeded = self.budget.is_exceeded(used_bytes) && !relief;
+        let mut replays = self.partitions.values_mut().filter(|p| p.replay.is_some() && p.assigned);
+        if let Some(first) = replays.next() {
+            first.throttled = false;
+        }
+        for other in replays {
+            other.throttled |= exceeded;
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn plan_and_write(
     failpoints: &Failpoints,
 ) -> Result<Delivery, LedgerError> {
     failpoints.hit(Point::BeforePlan);
+    let decided_at = boottime_millis();
     match ledger.decide(&plan).await? {
         Decision::Ours => {}
         Decision::Theirs(plan) => {
@@ -36,11 +37,17 @@ pub(super) async fn plan_and_write(
         ledger.withdraw(&plan).await?;
         return Ok(Delivery::Overtaken(Arc::new(plan)));
     }
-    write(ledger, plan, bodies, failpoints).await
+    write(ledger, plan, bodies, decided_at, failpoints).await
 }
 
-/// Stores the objects of a plan that stands.
-pub(super) async fn write(ledger: &Ledger, plan: Plan, bodies: Vec<Body>, failpoints: &Failpoints) -> Result<Delivery, LedgerError> {
+/// Stores the objects of a plan that stands; `known_at` is the boot time at which the chain's end was known.
+pub(super) async fn write(
+    ledger: &Ledger,
+    plan: Plan,
+    bodies: Vec<Body>,
+    known_at: u64,
+    failpoints: &Failpoints,
+) -> Result<Delivery, LedgerError> {
     let plan = Arc::new(plan);
     stream::iter(bodies)
         .map(|body| {
@@ -55,7 +62,7 @@ pub(super) async fn write(ledger: &Ledger, plan: Plan, bodies: Vec<Body>, failpo
         .try_collect::<Vec<()>>()
         .await?;
     failpoints.hit(Point::AllObjectsStored);
-    Ok(Delivery::Stored(plan))
+    Ok(Delivery::Stored(plan, known_at))
 }
 
 fn content_type(plan: &Plan, zone: ZoneName) -> &'static str {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use stockpipeline::plan::{Plan, Root};
 
+use crate::clock::boottime_millis;
 use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
 use crate::progress::{PartitionProgress, Progress};
@@ -16,6 +17,10 @@ use crate::source::SourceContext;
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two questions to a broker that did not answer.
 const AGAIN: Duration = Duration::from_millis(250);
+/// How long a log that seems too short is looked at again.
+const SETTLING: Duration = Duration::from_secs(10);
+/// How long the group's offset is asked for.
+const HINT_PATIENCE: Duration = Duration::from_secs(15);
 /// Pause between two looks at what an embedded broker has produced.
 const PRODUCTION_POLL: Duration = Duration::from_millis(5);
 
@@ -25,8 +30,12 @@ pub(super) struct Start {
     pub(super) first: i64,
     /// The plan that has to be executed first.
     pub(super) replay: Option<Arc<Plan>>,
-    /// The plan that was found complete.
-    pub(super) finished: Option<Arc<Plan>>,
+    /// The plan that was found complete, and whether its done mark is stored.
+    pub(super) finished: Option<(Arc<Plan>, bool)>,
+    /// Offset up to which the log is known to have held nothing but control records behind `first`.
+    pub(super) known_end: i64,
+    /// Boot time in milliseconds before the ledger was read: what was read may be older than the moment it is handled.
+    pub(super) read_at: u64,
     pub(super) watermarks: Watermarks,
 }
 
@@ -48,6 +57,8 @@ pub(super) enum LookupError {
         #[source]
         source: LedgerError,
     },
+    #[error("the topic {topic:?} was deleted and made again; a new start gives it an epoch of its own")]
+    TopicReplaced { topic: String },
 }
 
 /// What a look-up needs.
@@ -65,31 +76,58 @@ impl Lookup {
     /// Returns where a partition goes on. Waits for as long as broker or store need.
     pub(super) async fn start(&self, partition: i32) -> Result<Start, LookupError> {
         let hint = self.hint(partition).await;
+        let read_at = boottime_millis();
         let tail = self.ledger.tail(partition, hint.as_ref()).await.map_err(|source| LookupError::Ledger { partition, source })?;
         let (first, replay, finished) = match tail {
             Tail::Empty => (self.root.start(partition), None, None),
-            Tail::Finished(plan) => (plan.last + 1, None, Some(Arc::new(*plan))),
+            Tail::Finished { plan, marked } => (plan.last + 1, None, Some((Arc::new(*plan), marked))),
             Tail::Unfinished(plan) => (plan.first, Some(Arc::new(*plan)), None),
         };
         self.publish(partition, first);
         let needed = replay.as_ref().map_or(first, |plan| plan.last + 1);
         self.production(partition, needed).await;
-        Ok(Start { first, replay, finished, watermarks: self.watermarks(partition).await })
+        let known_end = hint.filter(|hint| hint.next == first).map_or(first, |hint| hint.end);
+        let watermarks = self.settled_watermarks(partition, needed).await?;
+        Ok(Start { first, replay, finished, known_end, read_at, watermarks })
+    }
+
+    /// Returns the watermarks, asking again for a while where the log seems to end below what the ledger has seen: a new
+    /// leader may not know its high watermark yet.
+    async fn settled_watermarks(&self, partition: i32, needed: i64) -> Result<Watermarks, LookupError> {
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            let watermarks = self.watermarks(partition).await?;
+            if watermarks.high >= needed || Instant::now() >= deadline {
+                return Ok(watermarks);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// Returns the watermarks of a partition, as soon as a broker tells them.
-    pub(super) async fn watermarks(&self, partition: i32) -> Watermarks {
+    ///
+    /// # Errors
+    /// [`LookupError::TopicReplaced`] when the topic is not the one that the ledger belongs to any more.
+    pub(super) async fn watermarks(&self, partition: i32) -> Result<Watermarks, LookupError> {
+        let topic = Arc::clone(&self.topic);
+        if let Some(known) = &self.root.topic_id {
+            let identity = self.ask("the topic's id", move |consumer| kafka::topic_id(consumer.client(), &topic, BROKER_TIMEOUT)).await;
+            if identity.topic_id.as_ref() != Some(known) {
+                return Err(LookupError::TopicReplaced { topic: self.topic.to_string() });
+            }
+        }
         let topic = Arc::clone(&self.topic);
         let (low, high) =
             self.ask("watermarks", move |consumer| kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT)).await;
-        Watermarks { low, high }
+        Ok(Watermarks { low, high })
     }
 
     /// Returns what the group's offset says about the ledger.
     async fn hint(&self, partition: i32) -> Option<Hint> {
         let topic = Arc::clone(&self.topic);
-        let committed =
-            self.ask("the group's offset", move |consumer| kafka::committed(consumer, &topic, &[partition], BROKER_TIMEOUT)).await;
+        let question = move |consumer: &BaseConsumer<SourceContext>| kafka::committed(consumer, &topic, &[partition], BROKER_TIMEOUT);
+        // Advisory: where the group does not tell it, the ledger is paged through.
+        let committed = tokio::time::timeout(HINT_PATIENCE, self.ask("the group's offset", question)).await.ok()?;
         let (offset, note) = committed.into_iter().next()?.offset?;
         Hint::read(offset, &note)
     }

@@ -124,6 +124,12 @@ pub enum SinkError {
     /// The consumer refused.
     #[error("failed to consume")]
     Source(#[source] SourceError),
+    /// The topic was deleted and made again under the running sink.
+    #[error("the topic {topic:?} was deleted and made again; a new start gives it an epoch of its own")]
+    TopicReplaced {
+        /// Topic.
+        topic: String,
+    },
     /// Encoder threads could not be started.
     #[error("failed to start {threads} encoder threads")]
     Threads {
@@ -152,7 +158,9 @@ impl SinkError {
             Self::Start(error) => error.class(),
             Self::Source(SourceError::Create { .. }) => Class::User,
             Self::Stopped { reason: Reason::PlanMismatch, .. } => Class::Bug,
-            Self::Source(SourceError::Assign { .. }) | Self::Threads { .. } | Self::Stopped { .. } => Class::External,
+            Self::Source(SourceError::Assign { .. }) | Self::Threads { .. } | Self::Stopped { .. } | Self::TopicReplaced { .. } => {
+                Class::External
+            }
         }
     }
 }

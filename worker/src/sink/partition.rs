@@ -77,6 +77,10 @@ pub(super) struct Partition {
     pub(super) replay: Option<Arc<Plan>>,
     /// Whether a record behind the replayed plan's range, or the end of the partition, was met.
     pub(super) replay_passed: bool,
+    /// Leader epoch of the last plan's end, until the broker was asked whether the log was cut below it.
+    pub(super) unchecked_epoch: Option<i32>,
+    /// Whether this replay waits for another one, since both do not fit into memory.
+    pub(super) throttled: bool,
     /// Whether offsets of the current range are known to be gone.
     pub(super) missing: bool,
     /// First offset that is not durable.
@@ -115,6 +119,8 @@ impl Partition {
             flight: None,
             replay: None,
             replay_passed: false,
+            unchecked_epoch: None,
+            throttled: false,
             missing: false,
             durable: 0,
             log_end: None,
@@ -144,19 +150,22 @@ impl Partition {
         }
     }
 
-    /// Notes that everything below `offset` was delivered to us and nothing more is there for now.
-    pub(super) fn reached_end(&mut self, offset: i64) {
+    /// Notes that everything below `offset` was delivered to us and nothing more is there for now; returns whether that makes
+    /// more of the log durable.
+    pub(super) fn reached_end(&mut self, offset: i64) -> bool {
         self.log_end = Some(self.log_end.unwrap_or(offset).max(offset));
         if self.phase != Phase::Active || offset < self.next {
-            return;
+            return false;
         }
         if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {
             self.replay_passed = true;
         }
         // Transaction markers take offsets, too: without records to store, what lies below the end is as good as durable.
-        if self.replay.is_none() && self.is_drained() {
-            self.durable = self.durable.max(offset);
+        if self.replay.is_none() && self.is_drained() && offset > self.durable {
+            self.durable = offset;
+            return true;
         }
+        false
     }
 
     /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.
@@ -234,6 +243,7 @@ impl Partition {
         self.full = None;
         self.asked = None;
         self.missing = false;
+        self.throttled = false;
     }
 
     /// Returns the memory held: buffer, pending records and what is on its way.

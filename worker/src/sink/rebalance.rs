@@ -1,7 +1,7 @@
 //! Partitions that come and go: look-up, assignment, give-back, loss.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stockpipeline::plan::SealReason;
 
@@ -11,11 +11,13 @@ use super::partition::{Partition, Phase};
 use super::work::{Ticket, Work};
 use super::{RELEASE_LIMIT, SinkError, ledger_reason, line};
 use crate::batch::{Buffer, Limits};
-use crate::clock::boottime_millis;
 use crate::failpoint::Point;
 use crate::metrics::Rebalance;
 use crate::source::Placement;
 use crate::status::Reason;
+
+/// Pause before a result that has to wait for a release is looked at again.
+const LATER: Duration = Duration::from_millis(50);
 
 /// Partitions that the group waits for.
 pub(super) struct Release {
@@ -28,7 +30,9 @@ impl Conductor {
     pub(super) fn assigned(&mut self, partitions: Vec<i32>) -> Result<(), SinkError> {
         tracing::info!(?partitions, "partitions are assigned");
         self.context.metrics.rebalanced(Rebalance::Assigned);
+        self.report.joined();
         self.source.assign(&[]).map_err(SinkError::Source)?;
+        self.seek_kept();
         for id in partitions {
             self.look_up(id);
         }
@@ -55,6 +59,7 @@ impl Conductor {
         }
         let start = match result {
             Ok(start) => start,
+            Err(LookupError::TopicReplaced { topic }) => return Err(SinkError::TopicReplaced { topic }),
             Err(LookupError::Ledger { partition, source }) => {
                 self.stop(partition, ledger_reason(&source), line(&source));
                 return Ok(());
@@ -70,8 +75,8 @@ impl Conductor {
             return Ok(());
         }
         let position = start.first.max(low);
-        if low > start.first {
-            self.report.data_loss(ticket.partition, start.first, low);
+        if low > start.known_end {
+            self.report.data_loss(ticket.partition, start.known_end, low);
         }
         if start.replay.is_some() {
             self.context.failpoints.hit(Point::BeforeReplay);
@@ -81,18 +86,19 @@ impl Conductor {
             Some(plan) => Buffer::new(Arc::new(plan.rules.clone()), ticket.partition, Limits::NONE),
             None => self.buffer(ticket.partition),
         };
-        let draining = self.draining.is_some();
+        let (draining, embedded) = (self.draining.is_some(), self.context.epoch.is_some());
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         partition.start_range(start.first, buffer);
         partition.phase = Phase::Active;
         partition.next = position;
         partition.durable = start.first;
-        partition.missing = low > start.first;
+        partition.missing = low > start.known_end;
         partition.log_end = Some(high);
-        partition.tail_known_at = boottime_millis();
-        let leader_epoch = start.replay.as_ref().or(start.finished.as_ref()).and_then(|plan| plan.leader_epoch);
-        // The mark of a plan that was found complete is there, or its objects are: the next owner finds the same.
-        partition.completed = start.finished.map(|plan| (plan, true));
+        partition.tail_known_at = start.read_at;
+        let last_plan = start.replay.as_ref().or(start.finished.as_ref().map(|(plan, _)| plan));
+        // A broker of this process has a log of its own at every start: epochs of its leaders say nothing.
+        partition.unchecked_epoch = last_plan.and_then(|plan| plan.leader_epoch).filter(|_| !embedded);
+        partition.completed = start.finished;
         partition.replay_passed = start.replay.as_ref().is_some_and(|plan| position > plan.last);
         partition.replay = start.replay;
         partition.assigned = true;
@@ -101,7 +107,14 @@ impl Conductor {
         }
         tracing::info!(partition = ticket.partition, position, replay = partition.replay.is_some(), "partition goes on");
         self.report.durable(ticket.partition, start.first);
-        self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch }]).map_err(SinkError::Source)
+        self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
+    }
+
+    /// Says again where every kept partition stands, after a rebalance was answered: librdkafka had paused them all meanwhile.
+    fn seek_kept(&self) {
+        let kept = self.partitions.values().filter(|p| p.assigned && !p.paused && p.phase == Phase::Active);
+        let placements: Vec<Placement> = kept.map(|p| Placement { partition: p.id, offset: p.next, leader_epoch: None }).collect();
+        self.source.seek(&placements);
     }
 
     /// Asks for the watermarks of a partition whose position the broker no longer has.
@@ -117,7 +130,20 @@ impl Conductor {
         });
     }
 
-    pub(super) fn measured(&mut self, ticket: Ticket, watermarks: Watermarks) -> Result<(), SinkError> {
+    pub(super) fn measured(&mut self, ticket: Ticket, result: Result<Watermarks, LookupError>) -> Result<(), SinkError> {
+        if !self.releases.is_empty() {
+            // An assignment changed now would answer the group in place of the release.
+            self.later(Work::Measured(ticket, result));
+            return Ok(());
+        }
+        let watermarks = match result {
+            Ok(watermarks) => watermarks,
+            Err(LookupError::TopicReplaced { topic }) => return Err(SinkError::TopicReplaced { topic }),
+            Err(LookupError::Ledger { partition, source }) => {
+                self.stop(partition, ledger_reason(&source), line(&source));
+                return Ok(());
+            }
+        };
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         let next = partition.next;
         if watermarks.high < next {
@@ -129,6 +155,7 @@ impl Conductor {
             return Ok(());
         }
         partition.phase = Phase::Active;
+        partition.paused = false;
         let position = next.max(watermarks.low);
         partition.next = position;
         if watermarks.low > next {
@@ -176,8 +203,11 @@ impl Conductor {
     pub(super) fn lost(&mut self, partitions: &[i32]) -> Result<(), SinkError> {
         tracing::warn!(?partitions, "partitions are lost: the membership of the group has ended");
         self.context.metrics.rebalanced(Rebalance::Lost);
-        self.releases.clear();
-        self.give_back(partitions)
+        let mut gone = partitions.to_vec();
+        gone.extend(self.releases.drain(..).flat_map(|release| release.partitions));
+        gone.sort_unstable();
+        gone.dedup();
+        self.give_back(&gone)
     }
 
     fn give_back(&mut self, partitions: &[i32]) -> Result<(), SinkError> {
@@ -188,7 +218,9 @@ impl Conductor {
             self.partitions.remove(&id);
             self.report.forget(&self.context, id);
         }
-        self.source.release(&assigned).map_err(SinkError::Source)
+        self.source.release(&assigned).map_err(SinkError::Source)?;
+        self.seek_kept();
+        Ok(())
     }
 
     /// Executes a plan that another worker has decided in place of ours: everything buffered of its range is read again.
@@ -216,6 +248,15 @@ impl Conductor {
             }
         }
         self.report.stop(id, reason, message);
+    }
+
+    /// Brings a result up again a little later.
+    pub(super) fn later(&self, work: Work) {
+        let sender = self.sender.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(LATER).await;
+            super::rotation::report(&sender, work);
+        });
     }
 
     pub(super) fn buffer(&self, partition: i32) -> Buffer {

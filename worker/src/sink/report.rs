@@ -20,6 +20,8 @@ use crate::store::Trouble;
 
 /// How often the status is replaced.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
+/// How long Kafka counts as failing after its client has reported trouble; the client repeats what lasts.
+const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 /// How long memory may be used up before the status says so.
 const HALTED_LIMIT: Duration = Duration::from_secs(20);
 /// Window of the dead-letter rate.
@@ -31,6 +33,9 @@ pub(super) struct Reporter {
     epoch: String,
     kafka: Dependency,
     s3: Dependency,
+    /// When Kafka last reported trouble, and whether the group has ever given us partitions.
+    trouble_at: Option<Instant>,
+    joined: bool,
     topic: Option<TopicReport>,
     last_error: Option<Failure>,
     data_loss: Option<Failure>,
@@ -55,6 +60,8 @@ impl Reporter {
             epoch: epoch.as_str().to_owned(),
             kafka: status.kafka,
             s3: status.s3.unwrap_or_default(),
+            trouble_at: None,
+            joined: false,
             topic: status.topic.clone(),
             last_error: status.last_error.clone(),
             data_loss: None,
@@ -118,6 +125,18 @@ impl Reporter {
         self.published_at = None;
     }
 
+    /// Notes rows of a plan that the broker no longer has: they were compacted away before the plan was finished.
+    pub(super) fn compacted(&mut self, plan: &Plan, rows: u64) {
+        let message = format!(
+            "partition {}, offsets {} to {}: {rows} rows of the plan are gone from the topic; what is left is stored. \
+             Use cleanup.policy=delete for a topic whose every record counts",
+            plan.partition, plan.first, plan.last
+        );
+        tracing::error!(partition = plan.partition, first = plan.first, last = plan.last, rows, "rows of a plan are gone from the topic");
+        self.data_loss = Some(Failure { class: Class::External, reason: Reason::DataLoss, message, at_millis: wall_millis() });
+        self.published_at = None;
+    }
+
     pub(super) fn topic(&mut self, report: TopicReport) {
         self.topic = Some(report);
     }
@@ -126,6 +145,7 @@ impl Reporter {
         let now = wall_millis();
         let (class, reason) = if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
         self.kafka.failed(now);
+        self.trouble_at = Some(Instant::now());
         self.last_error = Some(Failure { class, reason, message: context.clients.scrub(message), at_millis: now });
     }
 
@@ -187,12 +207,13 @@ impl Reporter {
         }
         self.published_at = Some(now);
         let now_millis = wall_millis();
-        if context.contact.age() < context.session_timeout {
+        let troubled = self.trouble_at.is_some_and(|at| now.duration_since(at) < TROUBLE_LASTS);
+        if context.contact.age() < context.session_timeout && !troubled {
             self.kafka.succeeded(now_millis);
         }
         gauges(context, partitions, now_millis, self.fetched_bytes);
         let mut status = Status {
-            state: state(partitions, draining),
+            state: self.state(partitions, draining),
             topic: self.topic.clone(),
             kafka: self.kafka,
             s3: Some(self.s3),
@@ -221,6 +242,20 @@ impl Reporter {
             message: "the memory budget is used up by what waits for s3; nothing more is taken until some of it is stored".to_owned(),
             at_millis: now_millis,
         })
+    }
+
+    /// Notes that the group has answered with an assignment, an empty one included.
+    pub(super) fn joined(&mut self) {
+        self.joined = true;
+    }
+
+    fn state(&self, partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
+        match (draining, self.joined) {
+            (true, _) => State::Draining,
+            (false, false) => State::Joining,
+            (false, true) if partitions.is_empty() => State::Idle,
+            (false, true) => State::Running,
+        }
     }
 
     fn sink_status(&self, partitions: &BTreeMap<i32, Partition>) -> SinkStatus {
@@ -280,13 +315,6 @@ fn gauges(context: &Context, partitions: &BTreeMap<i32, Partition>, now_millis: 
     let lag = oldest.map_or(Duration::ZERO, |oldest| Duration::from_millis(u64::try_from(now_millis - oldest).unwrap_or(0)));
     metrics.set_lag_seconds(lag.as_secs_f64());
     metrics.set_paused_partitions(partitions.values().filter(|partition| partition.paused).count());
-}
-
-fn state(partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
-    if draining {
-        return State::Draining;
-    }
-    if partitions.is_empty() { State::Idle } else { State::Running }
 }
 
 fn partition_status(partition: &Partition) -> PartitionStatus {

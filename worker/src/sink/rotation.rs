@@ -14,7 +14,7 @@ use super::pool::{Encoded, Filled, Job, Origin};
 use super::work::{Delivery, Ticket, Work};
 use super::{SinkError, ledger_reason, line};
 use crate::batch::Buffer;
-use crate::clock::{boottime_millis, wall_micros, wall_millis};
+use crate::clock::{wall_micros, wall_millis};
 use crate::failpoint::Point;
 use crate::ledger::{Hint, LedgerError, is_executable};
 use crate::status::Reason;
@@ -135,9 +135,14 @@ impl Conductor {
         let tail_known_at = partition.tail_known_at;
         let trusted_for = u64::try_from(self.context.tail_trusted_for.as_millis()).unwrap_or(u64::MAX);
         if let Origin::Replay { missing } = origin {
-            if !missing && !same_objects(&plan.objects, &listed) {
+            let gone = missing_rows(&plan.objects, &listed);
+            if let Some(gone @ 1..) = gone {
+                self.report.compacted(&plan, gone);
+            }
+            if !missing && gone.is_none() {
                 let message = format!(
-                    "partition {}, offsets {} to {}: the plan lists {} but the records give {}; nothing was written",
+                    "partition {}, offsets {} to {}: the plan lists {} but the records give {}; nothing was written. \
+                     This is a bug or a plan that was changed by hand: keep the plan and the topic, and report both",
                     plan.partition,
                     plan.first,
                     plan.last,
@@ -152,7 +157,7 @@ impl Conductor {
         let (ledger, sender, failpoints) = (self.lookup.ledger.clone(), self.sender.clone(), self.context.failpoints.clone());
         self.spawn(ticket.partition, async move {
             let result = match origin {
-                Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, &failpoints).await,
+                Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, tail_known_at, &failpoints).await,
                 Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), &failpoints).await,
             };
             report(&sender, Work::Delivered(ticket, result));
@@ -164,7 +169,8 @@ impl Conductor {
             return Ok(());
         }
         match result {
-            Ok(Delivery::Stored(plan)) => self.complete(ticket, &plan),
+            Ok(Delivery::Stored(plan, known_at)) => self.complete(ticket, &plan, known_at),
+            Ok(Delivery::Adopted(plan)) if !self.releases.is_empty() => self.later(Work::Delivered(ticket, Ok(Delivery::Adopted(plan)))),
             Ok(Delivery::Adopted(plan)) => {
                 tracing::info!(
                     partition = plan.partition,
@@ -189,13 +195,13 @@ impl Conductor {
     }
 
     /// Notes that a range is durable. The group's offset comes after the objects, never before.
-    fn complete(&mut self, ticket: Ticket, plan: &Arc<Plan>) {
-        self.source.commit(ticket.partition, plan.last + 1, &Hint::note(plan));
+    fn complete(&mut self, ticket: Ticket, plan: &Arc<Plan>, known_at: u64) {
+        self.source.commit(ticket.partition, plan.last + 1, &Hint::note(plan, plan.last + 1));
         self.context.failpoints.hit(Point::CommitSent);
         let Some(partition) = self.current(ticket) else { return };
         let flight = partition.flight.take().unwrap_or_default();
         partition.durable = partition.durable.max(plan.last + 1);
-        partition.tail_known_at = boottime_millis();
+        partition.tail_known_at = known_at;
         partition.completed_at = Instant::now();
         partition.completed = Some((Arc::clone(plan), false));
         let durable = partition.durable;
@@ -221,10 +227,10 @@ impl Conductor {
     /// Stops and starts fetching, so that a partition that waits for S3 holds no more than one batch of records.
     fn pace(&mut self, id: i32) {
         let Some(partition) = self.partitions.get_mut(&id).filter(|partition| partition.assigned) else { return };
-        if partition.should_pause() && !partition.paused {
+        if (partition.should_pause() || partition.throttled) && !partition.paused {
             partition.paused = true;
             self.source.pause(&[id]);
-        } else if partition.paused && partition.phase == Phase::Active && partition.pending.is_empty() {
+        } else if partition.paused && !partition.throttled && partition.phase == Phase::Active && partition.pending.is_empty() {
             partition.paused = false;
             self.source.resume(id, partition.next);
         }
@@ -295,10 +301,15 @@ pub(super) fn report(sender: &Sender<Work>, work: Work) {
     }
 }
 
-/// Returns whether two lists name the same objects with the same rows.
-fn same_objects(computed: &[PlannedObject], listed: &[PlannedObject]) -> bool {
-    let same = |a: &PlannedObject, b: &PlannedObject| a.zone == b.zone && a.key == b.key && a.rows == b.rows;
-    computed.len() == listed.len() && computed.iter().zip(listed).all(|(a, b)| same(a, b))
+/// Returns how many of the listed rows the records no longer give, where records that are gone (compaction) explain every
+/// difference: what is computed is listed, with no more rows. None where they don't.
+fn missing_rows(computed: &[PlannedObject], listed: &[PlannedObject]) -> Option<u64> {
+    let rows = |objects: &[PlannedObject]| objects.iter().map(|object| object.rows).sum::<u64>();
+    let explained = computed.iter().all(|object| {
+        let planned = listed.iter().find(|planned| planned.key == object.key && planned.zone == object.zone);
+        planned.is_some_and(|planned| object.rows <= planned.rows)
+    });
+    explained.then(|| rows(listed).saturating_sub(rows(computed)))
 }
 
 fn summary(objects: &[PlannedObject]) -> String {

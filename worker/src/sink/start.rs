@@ -217,7 +217,12 @@ impl Starter<'_> {
         match evidence {
             Err(error) => return Some(Err(error)),
             Ok(Some(evidence)) if !accepted => {
-                return Some(Err(StartError::LedgerMissing { prefix: ledger.keys().group().to_owned(), epoch, evidence }));
+                // Another worker may have stored the root, and completed plans under it, since we looked for it.
+                return match self.wait(ledger.root())? {
+                    Ok(Some(_)) => Some(Ok(())),
+                    Ok(None) => Some(Err(StartError::LedgerMissing { prefix: ledger.keys().group().to_owned(), epoch, evidence })),
+                    Err(error) => Some(Err(StartError::Ledger(error))),
+                };
             }
             Ok(_) => {}
         }
@@ -264,6 +269,7 @@ impl Starter<'_> {
             self.context.status.beat(boottime_millis());
             match question() {
                 Ok(answer) => {
+                    self.context.contact.renew();
                     self.show(|status| status.kafka.succeeded(wall_millis()));
                     return Some(answer);
                 }
@@ -306,6 +312,8 @@ impl Starter<'_> {
                     () = self.context.shutdown.cancelled() => return None,
                     _ = beat.tick() => {
                         self.context.status.beat(boottime_millis());
+                        // Nothing is owned yet that a successor could own as well: what is written here, whoever is first decides.
+                        self.context.contact.renew();
                         self.show(|status| super::report::store_trouble(status, self.context.store.trouble()));
                     }
                 }

@@ -21,7 +21,7 @@ pub(super) enum Work {
     /// The place of a partition in the ledger is known.
     Looked(Ticket, Result<Start, LookupError>),
     /// The watermarks of a partition are known.
-    Measured(Ticket, Watermarks),
+    Measured(Ticket, Result<Watermarks, LookupError>),
     /// Records are in a buffer.
     Filled(Ticket, Filled),
     /// A sealed range has its bytes.
@@ -36,8 +36,8 @@ pub(super) enum Work {
 
 /// How a delivery ended.
 pub(super) enum Delivery {
-    /// All objects are stored.
-    Stored(Arc<Plan>),
+    /// All objects are stored; with the boot time in milliseconds before the chain's end was last written or read.
+    Stored(Arc<Plan>, u64),
     /// Somebody else had decided the rotation; their plan has to be executed.
     Adopted(Arc<Plan>),
     /// The chain had gone on, and its plans were cleaned up, while this worker slept.
