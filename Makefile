@@ -7,12 +7,14 @@ SHELL := bash
 CARGO ?= cargo
 # Folder of the demo's bucket.
 OUTPUT ?= demo-output
+# Most tests wait for time-outs of sessions and stores, so there are more of them at work than cores.
+TEST_THREADS ?= 8
 
 demo: ## the whole data path on real daily bars, in one process; files under demo-output/ (OUTPUT=DIR elsewhere)
 	$(CARGO) run --locked -p stockpipeline-worker -- local examples/demo.yaml --output $(OUTPUT)
 
 test: ## all tests that need neither network nor containers
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace -- --test-threads=$(TEST_THREADS)
 
 lint: ## formatting, clippy, crate boundaries, committed files
 	$(CARGO) fmt --all --check
@@ -27,7 +29,7 @@ e2e: ## the same promises against a real Kafka broker (downloads it; needs a Jav
 	e2e/run
 
 golden: ## writes the golden files again after a change that is meant to change them; read the diff
-	INSTA_UPDATE=always $(CARGO) test --locked --workspace
+	INSTA_UPDATE=always $(CARGO) test --locked --workspace -- --test-threads=$(TEST_THREADS)
 
 clean: ## removes the build and the demo's files
 	$(CARGO) clean
