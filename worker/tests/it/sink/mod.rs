@@ -2,6 +2,7 @@
 
 mod crash;
 mod ownership;
+mod real;
 mod records;
 mod refusals;
 mod stage;

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stored::{Place, Stored};
 use crate::faults::FaultyProxy;
+use crate::topics::real_brokers;
 
 /// Longest wait for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
@@ -48,30 +49,38 @@ pub(crate) struct Stage {
     folder: TempDir,
     pub(crate) epoch: Epoch,
     partitions: i32,
+    is_real: bool,
 }
 
 /// A broker with a producer of its own.
 struct Broker {
-    broker: EmbeddedBroker,
+    bootstrap_servers: String,
+    topic: String,
     producer: BaseProducer,
+    _embedded: Option<EmbeddedBroker>,
 }
 
 impl Broker {
     fn start(partitions: i32) -> Self {
         let broker = EmbeddedBroker::start().unwrap();
         broker.create_topic(TOPIC, partitions).unwrap();
+        let servers = broker.bootstrap_servers();
+        Self::connect(servers, TOPIC, Some(broker))
+    }
+
+    fn connect(bootstrap_servers: String, topic: &str, embedded: Option<EmbeddedBroker>) -> Self {
         let producer = ClientConfig::new()
-            .set("bootstrap.servers", broker.bootstrap_servers())
+            .set("bootstrap.servers", &bootstrap_servers)
             .set("enable.idempotence", "true")
             .set("linger.ms", "5")
             .create()
             .unwrap();
-        Self { broker, producer }
+        Self { bootstrap_servers, topic: topic.to_owned(), producer, _embedded: embedded }
     }
 
     fn send(&self, partition: i32, payload: &[u8]) {
         loop {
-            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(TOPIC).partition(partition).key(&b"k"[..]).payload(payload);
+            let record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic).partition(partition).key(&b"k"[..]).payload(payload);
             if self.producer.send(record).is_ok() {
                 return;
             }
@@ -85,6 +94,15 @@ impl Stage {
         Self::with_brokers(partitions, 1)
     }
 
+    /// Returns a stage on a real broker, with a topic of its own that nobody has made yet.
+    pub(crate) fn on_real_broker(partitions: i32) -> Self {
+        let topic = format!("sink-{}", std::process::id()) + &format!("-{}", boottime_millis());
+        let mut stage = Self::with_brokers(partitions, 0);
+        stage.brokers.push(Broker::connect(real_brokers().join(","), &topic, None));
+        stage.is_real = true;
+        stage
+    }
+
     /// Returns a stage of several brokers that are given the same records: a sink on each owns every partition.
     pub(crate) fn with_brokers(partitions: i32, brokers: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -92,7 +110,7 @@ impl Stage {
         let server = runtime.block_on(EmbeddedS3::start(&folder.path().join(BUCKET), BUCKET)).unwrap();
         let proxy = runtime.block_on(FaultyProxy::start(&server.endpoint()));
         let brokers = (0..brokers).map(|_| Broker::start(partitions)).collect();
-        Self { runtime, brokers, proxy, server, folder, epoch: Epoch::of("test"), partitions }
+        Self { runtime, brokers, proxy, server, folder, epoch: Epoch::of("test"), partitions, is_real: false }
     }
 
     /// Returns the folder that the bucket's objects stand in.
@@ -120,8 +138,8 @@ impl Stage {
             },
             "kafka": {
                 "bootstrapServers": [self.bootstrap_servers(0)],
-                "topic": { "name": TOPIC, "partitions": self.partitions },
-                "consumerGroup": "sinks",
+                "topic": { "name": self.topic(), "partitions": self.partitions },
+                "consumerGroup": self.group(),
             },
             "sink": {
                 "bucket": { "name": BUCKET },
@@ -134,6 +152,16 @@ impl Stage {
         });
         edit(&mut spec);
         Document::new("it", None, spec)
+    }
+
+    /// Returns the topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.brokers[0].topic
+    }
+
+    /// Returns the sinks' consumer group.
+    pub(crate) fn group(&self) -> String {
+        if self.is_real { format!("{}-sinks", self.topic()) } else { "sinks".to_owned() }
     }
 
     pub(crate) fn pipeline(&self, edit: impl FnOnce(&mut Value)) -> Pipeline {
@@ -176,7 +204,7 @@ impl Stage {
     }
 
     pub(crate) fn bootstrap_servers(&self, broker: usize) -> String {
-        self.brokers[broker].broker.bootstrap_servers()
+        self.brokers[broker].bootstrap_servers.clone()
     }
 
     /// Puts a broker without any record, and without any group offset, in place of the first one.
@@ -225,7 +253,7 @@ impl Stage {
             contact,
             session_timeout: SESSION,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,
-            epoch: Some(self.epoch.clone()),
+            epoch: (!self.is_real).then(|| self.epoch.clone()),
             memory_bytes: 256 << 20,
             encoders: 2,
             worker: worker.to_owned(),
@@ -243,13 +271,20 @@ impl Stage {
 
     /// Starts a sink as a process of its own, that dies, or freezes, where `failpoint` says.
     pub(crate) fn child(&self, worker: &str, file: &Path, failpoint: &str) -> ChildSink {
+        self.child_of("sink", worker, file, failpoint)
+    }
+
+    /// Starts a sink or a producer as a process of its own.
+    pub(crate) fn child_of(&self, role: &str, worker: &str, file: &Path, failpoint: &str) -> ChildSink {
         // A port that was free a moment ago.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let epoch = if self.is_real { vec![] } else { vec!["--epoch", self.epoch.as_str()] };
         let child = Command::new(env!("CARGO_BIN_EXE_stockpipeline-worker"))
-            .arg("sink")
+            .arg(role)
             .arg("--config")
             .arg(file)
-            .args(["--epoch", self.epoch.as_str(), "--worker-name", worker, "--http-port", &port.to_string(), "--session-timeout", "6"])
+            .args(epoch)
+            .args(["--worker-name", worker, "--http-port", &port.to_string(), "--session-timeout", "6"])
             .env("STOCKPIPELINE_FAILPOINT", failpoint)
             .env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY)

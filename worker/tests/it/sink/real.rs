@@ -1,0 +1,157 @@
+//! On a real broker: topic ids, transactions, group offsets, and the whole way from a file to the zones while workers die.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::json;
+
+use super::stage::{DEADLINE, Stage, tick, until};
+
+const RECORDS: i64 = 400;
+
+fn admin(stage: &Stage) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).create().unwrap()
+}
+
+fn make_topic(stage: &Stage, partitions: i32) {
+    let topic = NewTopic::new(stage.topic(), partitions, TopicReplication::Fixed(1));
+    until("the topic is made", || {
+        let made = stage.runtime.block_on(admin(stage).create_topics([&topic], &AdminOptions::new())).unwrap();
+        made.iter().all(Result::is_ok)
+    });
+}
+
+fn delete_topic(stage: &Stage) {
+    let deleted = stage.runtime.block_on(admin(stage).delete_topics(&[stage.topic()], &AdminOptions::new())).unwrap();
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    until("the topic is gone", || {
+        let metadata = admin(stage).inner().fetch_metadata(Some(stage.topic()), DEADLINE).unwrap();
+        metadata.topics().iter().all(|topic| topic.error().is_some())
+    });
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn a_topic_that_was_made_again_starts_a_new_ledger_and_keeps_the_old_rows() {
+    let stage = Stage::on_real_broker(1);
+    for round in 1..3 {
+        make_topic(&stage, 1);
+        stage.produce(0, 0, RECORDS * round);
+        let sink = stage.sink("only", stage.pipeline(|_| {}));
+        until("all is durable", || sink.durable() == RECORDS * round);
+        assert!(sink.stop().unwrap().drained);
+        delete_topic(&stage);
+    }
+    let report = stage.audit(&stage.pipeline(|_| {}));
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.zones.processed.rows, u64::try_from(3 * RECORDS).unwrap());
+    assert_eq!(report.chains.len(), 2, "one chain an epoch");
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn aborted_transactions_are_not_stored_and_their_markers_are_no_lag() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    let sink = stage.sink("only", stage.pipeline(|_| {}));
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("transactional.id", stage.topic()).create().unwrap();
+    producer.init_transactions(DEADLINE).unwrap();
+    for transaction in 0..6 {
+        producer.begin_transaction().unwrap();
+        for number in 0..100 {
+            let payload = tick(number).to_string();
+            producer.send(BaseRecord::<(), str>::to(stage.topic()).partition(0).payload(&payload)).unwrap();
+        }
+        producer.flush(DEADLINE).unwrap();
+        if transaction % 2 == 0 { producer.abort_transaction(DEADLINE) } else { producer.commit_transaction(DEADLINE) }.unwrap();
+    }
+    // Six transactions of a hundred records, and a marker behind each.
+    until("the end of the log is durable", || sink.durable() == 606);
+    assert!(sink.stop().unwrap().drained);
+    let stored = stage.stored();
+    assert_eq!((stored.processed.len(), stored.raw.len(), stored.twice.len()), (300, 300, 0));
+    let next = stage.sink("next", stage.pipeline(|_| {}));
+    stage.produce(0, 0, 10);
+    until("what comes later is stored, too", || next.durable() == 616);
+    assert!(next.stop().unwrap().drained);
+    assert_eq!(stage.stored().processed.len(), 310);
+    assert!(stage.audit(&stage.pipeline(|_| {})).is_clean());
+    delete_topic(&stage);
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn deleted_group_offsets_lose_and_repeat_nothing() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    stage.produce(0, 0, RECORDS);
+    let first = stage.sink("first", stage.pipeline(|_| {}));
+    until("all is durable", || first.durable() == RECORDS);
+    assert!(first.stop().unwrap().drained);
+    let group = stage.group();
+    until("the group is deleted", || {
+        let deleted = stage.runtime.block_on(admin(&stage).delete_groups(&[&group], &AdminOptions::new())).unwrap();
+        deleted.iter().all(Result::is_ok)
+    });
+    stage.produce(0, RECORDS, RECORDS);
+    let second = stage.sink("second", stage.pipeline(|_| {}));
+    until("all is durable", || second.durable() == 2 * RECORDS);
+    assert!(second.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS)]);
+    delete_topic(&stage);
+}
+
+/// From a file through killed producers and killed sinks: the rows of the file, each once, in order per key.
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn a_file_arrives_once_through_producers_and_sinks_that_are_killed() {
+    const ROWS: usize = 60_000;
+    let stage = Stage::on_real_broker(4);
+    let mut csv = String::from("symbol,ts,price,size\n");
+    for row in 0..ROWS {
+        writeln!(csv, "S{},2026-01-{:02}T10:00:00Z,{}.25,{row}", row % 97, 1 + row % 5, row % 300).unwrap();
+    }
+    let source = stage.file("pipeline", |_| {}).with_file_name("ticks.csv");
+    std::fs::write(&source, csv).unwrap();
+    let document = stage.file("pipeline", |spec| {
+        spec["source"] = json!({ "type": "CsvReplay", "csvReplay": { "uri": source.to_str().unwrap(), "rowsPerSecond": 4000 } });
+        spec["producer"] = json!({ "slots": 4, "keyColumn": "symbol", "transactionInterval": "500ms" });
+        spec["kafka"]["topic"]["replicationFactor"] = 1.into();
+    });
+    let role = |number: usize| if number < 2 { "producer" } else { "sink" };
+    let start = |number: usize, life: usize| stage.child_of(role(number), &format!("w{number}-{life}"), &document, "");
+    let mut workers: Vec<_> = (0..4).map(|number| start(number, 0)).collect();
+    let begun = Instant::now();
+    // One of the four dies every two seconds while the replay runs.
+    for life in 1..14 {
+        until("it is time for the next kill", || begun.elapsed() >= Duration::from_secs(2) * u32::try_from(life).unwrap());
+        let number = (life * 7) % 4;
+        workers[number].child.kill().unwrap();
+        workers[number].wait();
+        workers[number] = start(number, life);
+    }
+    let mut stored = 0;
+    until("all rows are stored", || {
+        stored = stage.stored().delivered();
+        stored >= ROWS
+    });
+    drop(workers);
+    let stored = stage.stored();
+    assert_eq!((stored.processed.len(), stored.raw.len(), stored.twice.len(), stored.dead_letters.len()), (ROWS, ROWS, 0, 0));
+    let mut last = std::collections::BTreeMap::new();
+    let mut rows: Vec<usize> = Vec::with_capacity(ROWS);
+    for line in stored.raw.values() {
+        let row: usize = line["size"].as_u64().unwrap().try_into().unwrap();
+        let before = last.insert(line["symbol"].as_str().unwrap().to_owned(), row);
+        assert!(before.is_none_or(|before| before < row), "{row} of {} came after {before:?}", line["symbol"]);
+        rows.push(row);
+    }
+    rows.sort_unstable();
+    assert!(rows.iter().copied().eq(0..ROWS), "the rows of the file");
+    delete_topic(&stage);
+}
