@@ -161,12 +161,9 @@ impl Conductor {
             Signal::End { partition, offset } => {
                 let Some(partition) = self.partitions.get_mut(&partition) else { return };
                 if partition.reached_end(offset) {
-                    // Once the retention has removed those control records, they are not missed.
-                    if let Some((plan, _)) = partition.completed.as_ref().filter(|(plan, _)| plan.last + 1 == partition.first) {
-                        self.source.commit(partition.id, partition.first, &Hint::note(plan, partition.durable));
-                    }
+                    let ticket = Ticket { partition: partition.id, generation: partition.generation };
+                    self.note_durable(ticket);
                 }
-                self.report.durable(partition.id, partition.durable);
             }
             Signal::OutOfRange { partition } => self.measure(partition),
             Signal::Truncated { partition } => self.stop(
@@ -180,6 +177,16 @@ impl Conductor {
                 self.report.kafka_failed(&self.context, &message, authentication);
             }
         }
+    }
+
+    /// Tells the group and whoever watches how far a partition is durable. With the end that was met behind the last plan, the
+    /// next owner does not miss the control records there once the retention has removed them.
+    pub(super) fn note_durable(&mut self, ticket: Ticket) {
+        let Some(partition) = self.partitions.get(&ticket.partition).filter(|p| p.generation == ticket.generation) else { return };
+        if let Some((plan, _)) = partition.completed.as_ref().filter(|(plan, _)| plan.last + 1 == partition.first) {
+            self.source.commit(partition.id, partition.first, &Hint::note(plan, partition.durable));
+        }
+        self.report.durable(partition.id, partition.durable);
     }
 
     fn apply(&mut self, event: Event) -> Result<(), SinkError> {

@@ -86,6 +86,8 @@ pub(super) struct Partition {
     /// First offset that is not durable.
     pub(super) durable: i64,
     pub(super) log_end: Option<i64>,
+    /// Where the end of the partition was met last.
+    pub(super) end: Option<i64>,
     /// The last plan that was completed here, and whether its done mark is stored or on its way.
     pub(super) completed: Option<(Arc<Plan>, bool)>,
     pub(super) completed_at: Instant,
@@ -124,6 +126,7 @@ impl Partition {
             missing: false,
             durable: 0,
             log_end: None,
+            end: None,
             completed: None,
             completed_at: now,
             marking: false,
@@ -160,12 +163,19 @@ impl Partition {
         if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {
             self.replay_passed = true;
         }
-        // Transaction markers take offsets, too: without records to store, what lies below the end is as good as durable.
-        if self.replay.is_none() && self.is_drained() && offset > self.durable {
-            self.durable = offset;
-            return true;
+        self.end = Some(offset);
+        self.settle_end()
+    }
+
+    /// Makes durable what lies between the last stored record and the end that was met behind it: transaction markers take
+    /// offsets, too. Returns whether that makes more of the log durable.
+    pub(super) fn settle_end(&mut self) -> bool {
+        let Some(end) = self.end.filter(|end| *end >= self.next && *end > self.durable) else { return false };
+        if self.replay.is_some() || !self.is_drained() {
+            return false;
         }
-        false
+        self.durable = end;
+        true
     }
 
     /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.

@@ -16,7 +16,7 @@ use super::{SinkError, ledger_reason, line};
 use crate::batch::Buffer;
 use crate::clock::{wall_micros, wall_millis};
 use crate::failpoint::Point;
-use crate::ledger::{Hint, LedgerError, is_executable};
+use crate::ledger::{LedgerError, is_executable};
 use crate::status::Reason;
 
 /// After this long without a completed plan, the last one gets its done mark, so that the next owner need not look at its objects.
@@ -196,17 +196,16 @@ impl Conductor {
 
     /// Notes that a range is durable. The group's offset comes after the objects, never before.
     fn complete(&mut self, ticket: Ticket, plan: &Arc<Plan>, known_at: u64) {
-        self.source.commit(ticket.partition, plan.last + 1, &Hint::note(plan, plan.last + 1));
-        self.context.failpoints.hit(Point::CommitSent);
         let Some(partition) = self.current(ticket) else { return };
         let flight = partition.flight.take().unwrap_or_default();
         partition.durable = partition.durable.max(plan.last + 1);
         partition.tail_known_at = known_at;
         partition.completed_at = Instant::now();
         partition.completed = Some((Arc::clone(plan), false));
-        let durable = partition.durable;
+        partition.settle_end();
+        self.note_durable(ticket);
+        self.context.failpoints.hit(Point::CommitSent);
         self.context.failpoints.hit(Point::Committed);
-        self.report.durable(ticket.partition, durable);
         self.report.completed(&self.context, plan, &flight);
     }
 

@@ -1,6 +1,7 @@
 //! On a real broker: topic ids, transactions, group offsets, and the whole way from a file to the zones while workers die.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -8,6 +9,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::json;
+
+use stockpipeline_worker::kafka::{Clients, Identity};
+use stockpipeline_worker::topic;
 
 use super::stage::{DEADLINE, Stage, tick, until};
 
@@ -26,12 +30,9 @@ fn make_topic(stage: &Stage, partitions: i32) {
 }
 
 fn delete_topic(stage: &Stage) {
-    let deleted = stage.runtime.block_on(admin(stage).delete_topics(&[stage.topic()], &AdminOptions::new())).unwrap();
-    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-    until("the topic is gone", || {
-        let metadata = admin(stage).inner().fetch_metadata(Some(stage.topic()), DEADLINE).unwrap();
-        metadata.topics().iter().all(|topic| topic.error().is_some())
-    });
+    let kafka = stage.pipeline(|_| {}).kafka;
+    let clients = Clients::new(&kafka, Path::new("/nonexistent"), Identity::default()).unwrap();
+    topic::delete(&clients, &kafka.topic, None, DEADLINE).unwrap();
 }
 
 #[test]
