@@ -186,15 +186,3 @@ fn ledger_reason(error: &LedgerError) -> Reason {
         }
     }
 }
-
-/// Returns an error with its sources in one line.
-fn line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

@@ -99,8 +99,12 @@ pub(super) fn start(context: &Context, runtime: &Handle) -> Result<Option<Starte
     let result = starter.start();
     if let Err(error) = &result {
         starter.show(|status| {
-            status.fatal =
-                Some(Failure { class: error.class(), reason: error.reason(), message: super::line(error), at_millis: wall_millis() });
+            status.fatal = Some(Failure {
+                class: error.class(),
+                reason: error.reason(),
+                message: crate::error::line(error),
+                at_millis: wall_millis(),
+            });
         });
     }
     result
@@ -125,7 +129,7 @@ impl Starter<'_> {
             (None, epoch.clone())
         } else {
             let Some(identity) = self.identity(&client) else { return Ok(None) };
-            let epoch = epoch_of(&identity, &pipeline.kafka.topic.name);
+            let epoch = identity.epoch(&pipeline.kafka.topic.name);
             (Some(identity), epoch)
         };
         let keys = LedgerKeys::new(&pipeline.sink.ledger.prefix, &pipeline.kafka.consumer_group, &epoch);
@@ -326,11 +330,6 @@ impl Starter<'_> {
         change(&mut status);
         self.context.status.replace(status);
     }
-}
-
-/// Returns the epoch of a topic: by its id where the broker has one, else by its name.
-fn epoch_of(identity: &TopicIdentity, topic: &str) -> Epoch {
-    Epoch::of(&format!("{}/{}", identity.cluster_id, identity.topic_id.as_deref().unwrap_or(topic)))
 }
 
 /// Returns the group's offsets that carry our mark of this epoch.
