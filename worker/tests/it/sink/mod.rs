@@ -1,5 +1,6 @@
 //! The sink on a real Kafka protocol and a real S3 server, both in process; what dies is a child process.
 
+mod clean_up;
 mod crash;
 mod ownership;
 mod real;
