@@ -149,6 +149,10 @@ impl Conductor {
                 self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: Some(epoch) }]);
                 continue;
             }
+            if partition.skips_the_end(&run) {
+                self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: None }]);
+                continue;
+            }
             partition.accept(run);
         }
         for signal in taken.signals {

@@ -88,6 +88,8 @@ pub(super) struct Partition {
     pub(super) log_end: Option<i64>,
     /// Where the end of the partition was met last.
     pub(super) end: Option<i64>,
+    /// Offset at which a gap behind the end was looked at once more.
+    looked_at: Option<i64>,
     /// The last plan that was completed here, and whether its done mark is stored or on its way.
     pub(super) completed: Option<(Arc<Plan>, bool)>,
     pub(super) completed_at: Instant,
@@ -127,6 +129,7 @@ impl Partition {
             durable: 0,
             log_end: None,
             end: None,
+            looked_at: None,
             completed: None,
             completed_at: now,
             marking: false,
@@ -176,6 +179,17 @@ impl Partition {
         }
         self.durable = end;
         true
+    }
+
+    /// Returns whether a run starts behind the end that was met, with offsets left out between. They may hold no record for us
+    /// (aborted transactions, compaction), or librdkafka's position was moved past one: asked once for each such place.
+    pub(super) fn skips_the_end(&mut self, run: &Run) -> bool {
+        let gap = run.messages.first().is_some_and(|first| first.offset() > self.next);
+        let suspicious = self.phase == Phase::Active && gap && self.end == Some(self.next) && self.looked_at != Some(self.next);
+        if suspicious {
+            self.looked_at = Some(self.next);
+        }
+        suspicious
     }
 
     /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.
