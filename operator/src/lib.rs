@@ -5,5 +5,12 @@
 //! | module | what it decides |
 //! |---|---|
 //! | [`crd`] | the custom resource: its schema, columns and status |
+//! | [`identity`] | the resource that everything made for a pipeline belongs to, and the names of those things |
+//! | [`settings`] | what the operator itself is set to |
+//! | [`desired`] | the Kubernetes objects of a pipeline |
 
 pub mod crd;
+pub mod desired;
+mod hash;
+pub mod identity;
+pub mod settings;
