@@ -8,9 +8,15 @@
 //! | [`identity`] | the resource that everything made for a pipeline belongs to, and the names of those things |
 //! | [`settings`] | what the operator itself is set to |
 //! | [`desired`] | the Kubernetes objects of a pipeline |
+//! | [`catalog`] | the Glue tables of a pipeline, and what to do about the ones that are there |
+//! | [`scaler`] | how many workers there should be |
+//! | [`status`] | conditions and phase, and when they are written |
 
+pub mod catalog;
 pub mod crd;
 pub mod desired;
 mod hash;
 pub mod identity;
+pub mod scaler;
 pub mod settings;
+pub mod status;

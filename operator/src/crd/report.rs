@@ -1,4 +1,4 @@
-//! The status of a `StockPipeline`: what the operator reports. Only its types.
+//! The status of a `StockPipeline`: what the operator reports. Only its types; [`crate::status`] decides.
 
 use std::collections::BTreeMap;
 
