@@ -1,5 +1,7 @@
 //! The definition as the API server will judge it, and the committed file.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
