@@ -131,7 +131,11 @@ pub struct ProcessedZone {
         extend(
             "x-kubernetes-list-type" = "map",
             "x-kubernetes-list-map-keys" = ["name"],
-            "x-kubernetes-validations" = immutable("processed.partitionBy")
+            // Lists with keys are equal in any order, and the order is part of every path.
+            "x-kubernetes-validations" = rules(&[
+                ("self == oldSelf", "processed.partitionBy is immutable"),
+                ("self.map(p, p.name) == oldSelf.map(p, p.name)", "processed.partitionBy keeps its order"),
+            ])
         )
     )]
     pub partition_by: Vec<PartitionField>,

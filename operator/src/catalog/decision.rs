@@ -1,0 +1,144 @@
+//! What to do about a table: create it, update it, say that it differs, or refuse and name the field to set.
+
+use stockpipeline::operations::{AdoptionPolicy, GlueSettings};
+
+use super::difference::{Change, differences, merge};
+use super::{FoundTable, TableInput, WantedTable, Zone, owner_mark, written_hash_mark};
+use crate::status::reason::CatalogSynced;
+
+/// What a pipeline allows the operator to do to its tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// What happens to a table that is not the pipeline's.
+    pub adoption: AdoptionPolicy,
+    /// Whether what others have changed is set right again.
+    pub correct_drift: bool,
+    /// Whether columns may go or change their type.
+    pub unrestricted: bool,
+}
+
+/// What to do about a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: it is as it should be.
+    Keep,
+    /// Make it.
+    Create(TableInput),
+    /// Write it.
+    Update {
+        /// What Glue is given.
+        input: TableInput,
+        /// The version that this was decided on: Glue refuses if there is another by now.
+        version: Option<String>,
+        /// Every field that differs.
+        changes: Vec<Change>,
+        /// Whether others have changed it, so that the correction is counted and told.
+        drift: bool,
+        /// Whether Glue should keep the version before: only the schema's history is worth it.
+        keep_history: bool,
+    },
+    /// Write nothing, and say in which fields it differs; in none, where it is only observed and as it should be.
+    Report(Vec<Change>),
+    /// Write nothing until the user has decided.
+    Refuse(Refusal),
+}
+
+/// Why a table is not written, and what the user can set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Reason of the condition CatalogSynced.
+    pub reason: CatalogSynced,
+    /// What stands in the way and the field to set.
+    pub message: String,
+}
+
+impl Policy {
+    /// Returns the policy of a pipeline.
+    #[must_use]
+    pub fn of(settings: &GlueSettings, unrestricted: bool) -> Self {
+        Self { adoption: settings.adoption, correct_drift: settings.correct_drift, unrestricted }
+    }
+}
+
+/// Returns what to do about a table.
+#[must_use]
+pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) -> Decision {
+    let Some(found) = found else {
+        return match policy.adoption {
+            AdoptionPolicy::Observe => Decision::Report(vec![missing(wanted)]),
+            AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt => Decision::Create(wanted.input.clone()),
+        };
+    };
+    let mark = |table: &TableInput, name: &str| table.parameters.get(name).cloned();
+    let is_own = mark(&found.input, &owner_mark()) == mark(&wanted.input, &owner_mark());
+    let changes = differences(&wanted.input, &found.input);
+    match policy.adoption {
+        AdoptionPolicy::Observe => return Decision::Report(without_marks(changes)),
+        AdoptionPolicy::FailIfExists if !is_own => {
+            return Decision::Refuse(not_own(wanted, mark(&found.input, &owner_mark()).as_deref()));
+        }
+        AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt => {}
+    }
+    if changes.is_empty() {
+        return Decision::Keep;
+    }
+    // What was written last is what is wanted now, so somebody else has changed the table.
+    let drift = is_own && mark(&found.input, &written_hash_mark()) == mark(&wanted.input, &written_hash_mark());
+    if drift && !policy.correct_drift {
+        return Decision::Report(changes);
+    }
+    let breaking: Vec<&Change> = changes.iter().filter(|change| change.is_breaking()).collect();
+    if !drift && !policy.unrestricted && !breaking.is_empty() {
+        return Decision::Refuse(breaks(wanted, &breaking));
+    }
+    Decision::Update {
+        input: merge(&wanted.input, &found.input),
+        version: found.version.clone(),
+        drift,
+        keep_history: changes.iter().any(Change::is_of_schema),
+        changes,
+    }
+}
+
+fn missing(wanted: &WantedTable) -> Change {
+    Change { field: "table".to_owned(), found: None, wanted: Some(full_name(wanted)) }
+}
+
+/// An observed table carries no marks of ours.
+fn without_marks(changes: Vec<Change>) -> Vec<Change> {
+    let marks = format!("parameters.{}/", stockpipeline::document::GROUP);
+    changes.into_iter().filter(|change| !change.field.starts_with(&marks)).collect()
+}
+
+fn not_own(wanted: &WantedTable, owner: Option<&str>) -> Refusal {
+    let whose = owner.map_or_else(|| "was not made by a pipeline".to_owned(), |owner| format!("belongs to {owner}"));
+    let field = match wanted.zone {
+        Zone::Processed => "processed",
+        Zone::Raw => "raw",
+        Zone::DeadLetters => "dlq",
+    };
+    Refusal {
+        reason: CatalogSynced::AlreadyExists,
+        message: format!(
+            "table {} exists and {whose}; name another one in spec.glue.tables.{field}, or set spec.glue.adoptionPolicy to Adopt to take it \
+             over or to Observe to leave it as it is",
+            full_name(wanted)
+        ),
+    }
+}
+
+fn breaks(wanted: &WantedTable, changes: &[&Change]) -> Refusal {
+    let list = changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Refusal {
+        reason: CatalogSynced::UnrestrictedChange,
+        message: format!(
+            "table {} has columns that would go or change their type ({list}); declare them as they are, or set spec.schema.evolution to \
+             Unrestricted",
+            full_name(wanted)
+        ),
+    }
+}
+
+fn full_name(wanted: &WantedTable) -> String {
+    format!("{}.{}", wanted.database, wanted.input.name)
+}

@@ -1,0 +1,121 @@
+//! Pairs of pipelines that get along, and pairs that do not.
+
+use serde_json::{Value, json};
+use stockpipeline::check::UnknownFields;
+use stockpipeline::document;
+
+use super::*;
+
+const FULL: &str = include_str!("../../../pipeline/tests/fixtures/full.yaml");
+
+/// Returns the full example after a change of its spec.
+fn pipeline(change: impl FnOnce(&mut Value)) -> Pipeline {
+    let mut body = Value::Object(document::read(FULL).unwrap()[0].body().clone());
+    change(&mut body["spec"]);
+    let changed = document::read(&body.to_string()).unwrap().remove(0);
+    Pipeline::check(&changed, UnknownFields::Error).unwrap().0
+}
+
+/// Makes the full example into one that claims nothing of it.
+fn apart(spec: &mut Value) {
+    spec["kafka"]["topic"]["name"] = json!("other");
+    spec["sink"]["bucket"]["name"] = json!("other");
+    spec["glue"]["database"]["name"] = json!("other");
+}
+
+fn identity(name: &str) -> Identity {
+    Identity { name: name.to_owned(), namespace: "n".to_owned(), uid: format!("uid-{name}") }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+/// Returns what a younger pipeline is told beside the full example.
+fn told(change: impl FnOnce(&mut Value)) -> Option<String> {
+    let (older, younger) = (pipeline(|_| {}), pipeline(change));
+    let (first, second) = (identity("a"), identity("b"));
+    let other = Claimant { identity: &first, created: at(1), pipeline: &older };
+    conflict(Claimant { identity: &second, created: at(2), pipeline: &younger }, &[other])
+}
+
+#[test]
+fn the_younger_is_told_what_the_older_has() {
+    type Case = (fn(&mut Value), Option<&'static str>);
+    let whose = "belongs to the older pipeline n/a; use another one, or delete that pipeline";
+    let cases: [Case; 12] = [
+        (apart, None),
+        (
+            |spec| (apart(spec), spec["kafka"]["topic"]["name"] = json!("ticks.us-equities")).1,
+            Some("topic ticks.us-equities with consumer group us-equities-sink"),
+        ),
+        (
+            |spec| {
+                apart(spec);
+                spec["kafka"]["topic"]["name"] = json!("ticks.us-equities");
+                spec["kafka"]["consumerGroup"] = json!("another");
+            },
+            Some("filling topic ticks.us-equities"),
+        ),
+        (
+            |spec| {
+                apart(spec);
+                spec["kafka"]["topic"]["name"] = json!("ticks.us-equities");
+                spec["kafka"]["bootstrapServers"] = json!(["elsewhere:9098"]);
+            },
+            None,
+        ),
+        (
+            |spec| {
+                apart(spec);
+                spec["kafka"]["topic"]["name"] = json!("ticks.us-equities");
+                spec["kafka"]["consumerGroup"] = json!("another");
+                spec["source"] = json!({ "type": "ExternalTopic" });
+                spec.as_object_mut().unwrap().remove("producer");
+            },
+            None,
+        ),
+        (
+            |spec| (apart(spec), spec["sink"]["bucket"]["name"] = json!("my-bucket")).1,
+            Some("prefix processed/us-equities of bucket my-bucket"),
+        ),
+        (|spec| prefixes(spec, "a", "b", "c"), None),
+        (|spec| prefixes(spec, "processed", "b", "c"), Some("prefix processed of bucket my-bucket")),
+        (|spec| prefixes(spec, "processed/us-equities-2", "b", "c"), None),
+        (|spec| prefixes(spec, "a", "b", "_stockpipeline/x"), Some("prefix _stockpipeline/x of bucket my-bucket")),
+        (|spec| (apart(spec), spec["glue"]["database"]["name"] = json!("market_data")).1, Some("table market_data.us_equities")),
+        (
+            |spec| {
+                apart(spec);
+                spec["glue"]["database"]["name"] = json!("market_data");
+                spec["glue"]["catalogId"] = json!("999999999999");
+            },
+            None,
+        ),
+    ];
+    for (index, (change, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(told(change), expected.map(|what| format!("{what} {whose}")), "case {index}");
+    }
+}
+
+fn prefixes(spec: &mut Value, processed: &str, raw: &str, dead_letters: &str) {
+    apart(spec);
+    spec["sink"]["bucket"]["name"] = json!("my-bucket");
+    spec["sink"]["processed"]["prefix"] = json!(processed);
+    spec["sink"]["raw"]["prefix"] = json!(raw);
+    spec["sink"]["onBadRecord"]["prefix"] = json!(dead_letters);
+    spec["sink"]["ledger"]["prefix"] = json!("_stockpipeline_b");
+}
+
+#[test]
+fn the_older_keeps_it_and_of_one_second_exactly_one_does() {
+    let same = pipeline(|_| {});
+    let (first, second) = (identity("a"), identity("b"));
+    for (a, b, winner) in [(1, 2, "a"), (2, 1, "b"), (1, 1, "a")] {
+        let one = Claimant { identity: &first, created: at(a), pipeline: &same };
+        let other = Claimant { identity: &second, created: at(b), pipeline: &same };
+        let all = [one, other];
+        let winners: Vec<&str> = all.iter().filter(|c| conflict(**c, &all).is_none()).map(|c| c.identity.name.as_str()).collect();
+        assert_eq!(winners, [winner]);
+    }
+}

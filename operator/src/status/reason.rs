@@ -1,0 +1,350 @@
+//! The closed lists of reasons that conditions give, and what each one means: whether the condition holds and who can change it.
+//!
+//! Each list is one exhaustive match, so that a new reason cannot be shown without saying what it means.
+
+/// Whether a condition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// Nobody has looked yet, or nobody can.
+    Unknown,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing: this is a state to stay in.
+    Settled,
+    /// The operator or the cluster is at it.
+    Progressing,
+    /// It heals by itself once something outside is well again.
+    Waiting,
+    /// It stays until the user changes something.
+    Stalled,
+}
+
+/// What a reason means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meaning {
+    /// The reason's name in the condition.
+    pub label: &'static str,
+    /// Whether the condition holds.
+    pub truth: Truth,
+    /// What comes next.
+    pub outlook: Outlook,
+}
+
+/// Returns a meaning; a short name for the tables below.
+const fn of(label: &'static str, truth: Truth, outlook: Outlook) -> Meaning {
+    Meaning { label, truth, outlook }
+}
+
+/// A list of reasons: those of one type of condition.
+pub trait Reason: Copy {
+    /// Returns what the reason means.
+    fn meaning(self) -> Meaning;
+}
+
+/// Why a spec is in force or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The newest spec is in force.
+    Valid,
+    /// The check has found errors; the spec accepted last stays in force.
+    InvalidSpec,
+    /// An older pipeline has the table, the topic with this group, or the prefix.
+    ResourceConflict,
+    /// A field that must not change has changed.
+    UnsupportedChange,
+    /// A Secret that the pipeline names is not there.
+    SecretNotFound,
+    /// The operator's settings do not grant the role to the namespace.
+    RoleNotAllowed,
+}
+
+impl Reason for Accepted {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::Valid => of("Valid", Truth::True, Outlook::Settled),
+            Self::InvalidSpec => of("InvalidSpec", Truth::False, Outlook::Stalled),
+            Self::ResourceConflict => of("ResourceConflict", Truth::False, Outlook::Stalled),
+            Self::UnsupportedChange => of("UnsupportedChange", Truth::False, Outlook::Stalled),
+            Self::SecretNotFound => of("SecretNotFound", Truth::False, Outlook::Waiting),
+            Self::RoleNotAllowed => of("RoleNotAllowed", Truth::False, Outlook::Stalled),
+        }
+    }
+}
+
+/// How the topic compares with what the pipeline asks for, as the sinks report it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicReady {
+    /// As asked for.
+    InSync,
+    /// Being made.
+    Creating,
+    /// Settings differ and were not changed.
+    ConfigDrift,
+    /// Other numbers of partitions or replicas than asked for, which cannot be changed.
+    PartitionMismatch,
+    /// There is no such topic and nobody makes it.
+    NotFound,
+    /// Kafka refuses the credentials or the access.
+    AuthFailed,
+    /// No broker answers.
+    BrokerUnreachable,
+    /// Only looked at, never changed.
+    Observed,
+    /// No sink has looked.
+    NotMeasured,
+}
+
+impl Reason for TopicReady {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::InSync => of("InSync", Truth::True, Outlook::Settled),
+            Self::Creating => of("Creating", Truth::False, Outlook::Progressing),
+            Self::ConfigDrift => of("ConfigDrift", Truth::False, Outlook::Waiting),
+            Self::PartitionMismatch => of("PartitionMismatch", Truth::False, Outlook::Stalled),
+            Self::NotFound => of("NotFound", Truth::False, Outlook::Waiting),
+            Self::AuthFailed => of("AuthFailed", Truth::False, Outlook::Waiting),
+            Self::BrokerUnreachable => of("BrokerUnreachable", Truth::False, Outlook::Waiting),
+            Self::Observed => of("Observed", Truth::True, Outlook::Settled),
+            Self::NotMeasured => of("NotMeasured", Truth::Unknown, Outlook::Progressing),
+        }
+    }
+}
+
+impl TopicReady {
+    /// Returns the reason of a topic's state in a worker's `/status`; None for one that this version does not know.
+    #[must_use]
+    pub fn from_label(label: &str) -> Option<Self> {
+        const ALL: [TopicReady; 9] = [
+            TopicReady::InSync,
+            TopicReady::Creating,
+            TopicReady::ConfigDrift,
+            TopicReady::PartitionMismatch,
+            TopicReady::NotFound,
+            TopicReady::AuthFailed,
+            TopicReady::BrokerUnreachable,
+            TopicReady::Observed,
+            TopicReady::NotMeasured,
+        ];
+        ALL.into_iter().find(|reason| reason.meaning().label == label)
+    }
+}
+
+/// Whether the workers of a role do their work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// As many are ready as there have to be.
+    MinimumReplicasAvailable,
+    /// They are ready and have committed lately.
+    Committing,
+    /// Pods are being made or replaced, and too few are ready.
+    RollingOut,
+    /// A container ends again and again.
+    CrashLoop,
+    /// No node takes a pod.
+    Unschedulable,
+    /// The image cannot be pulled.
+    ImagePull,
+    /// Records arrive and none has become durable for too long.
+    NoRecentCommit,
+    /// The source cannot be read.
+    SourceUnreachable,
+    /// The source is not the one that production began with.
+    SourceChanged,
+    /// The source, or one record, is larger than the memory allows.
+    RecordBudgetExceeded,
+    /// More dead letters than the pipeline allows; the sinks pause.
+    DeadLetterRateExceeded,
+    /// Kafka dropped offsets before they were stored; stays until it is acknowledged.
+    DataLoss,
+    /// The ledger was deleted, or the consumer group renamed.
+    LedgerMissing,
+    /// The log is shorter than what is stored already.
+    TopicTruncated,
+    /// A plan does not agree with what its offsets give.
+    PlanMismatch,
+    /// An object of somebody else has a planned key.
+    PathCollision,
+    /// The store does not honour conditional writes.
+    ConditionalWritesUnsupported,
+    /// There should be none.
+    ScaledToZero,
+    /// A finite source has been produced to its end.
+    Completed,
+    /// The pipeline has no such role.
+    NotRequired,
+}
+
+impl Availability {
+    /// Every reason.
+    const ALL: [Self; 20] = [
+        Self::MinimumReplicasAvailable,
+        Self::Committing,
+        Self::RollingOut,
+        Self::CrashLoop,
+        Self::Unschedulable,
+        Self::ImagePull,
+        Self::NoRecentCommit,
+        Self::SourceUnreachable,
+        Self::SourceChanged,
+        Self::RecordBudgetExceeded,
+        Self::DeadLetterRateExceeded,
+        Self::DataLoss,
+        Self::LedgerMissing,
+        Self::TopicTruncated,
+        Self::PlanMismatch,
+        Self::PathCollision,
+        Self::ConditionalWritesUnsupported,
+        Self::ScaledToZero,
+        Self::Completed,
+        Self::NotRequired,
+    ];
+
+    /// Returns the reason that a worker's own failure in `/status` stands for; None for a failure that is no reason by itself, such as a
+    /// throttled request.
+    #[must_use]
+    pub fn from_worker(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.meaning().label == label && reason.meaning().truth == Truth::False)
+    }
+}
+
+impl Reason for Availability {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::MinimumReplicasAvailable => of("MinimumReplicasAvailable", Truth::True, Outlook::Settled),
+            Self::Committing => of("Committing", Truth::True, Outlook::Settled),
+            Self::RollingOut => of("RollingOut", Truth::False, Outlook::Progressing),
+            Self::CrashLoop => of("CrashLoop", Truth::False, Outlook::Waiting),
+            Self::Unschedulable => of("Unschedulable", Truth::False, Outlook::Waiting),
+            Self::ImagePull => of("ImagePull", Truth::False, Outlook::Waiting),
+            Self::NoRecentCommit => of("NoRecentCommit", Truth::False, Outlook::Waiting),
+            Self::SourceUnreachable => of("SourceUnreachable", Truth::False, Outlook::Waiting),
+            Self::SourceChanged => of("SourceChanged", Truth::False, Outlook::Stalled),
+            Self::RecordBudgetExceeded => of("RecordBudgetExceeded", Truth::False, Outlook::Stalled),
+            Self::DeadLetterRateExceeded => of("DeadLetterRateExceeded", Truth::False, Outlook::Stalled),
+            Self::DataLoss => of("DataLoss", Truth::False, Outlook::Stalled),
+            Self::LedgerMissing => of("LedgerMissing", Truth::False, Outlook::Stalled),
+            Self::TopicTruncated => of("TopicTruncated", Truth::False, Outlook::Stalled),
+            Self::PlanMismatch => of("PlanMismatch", Truth::False, Outlook::Stalled),
+            Self::PathCollision => of("PathCollision", Truth::False, Outlook::Stalled),
+            Self::ConditionalWritesUnsupported => of("ConditionalWritesUnsupported", Truth::False, Outlook::Stalled),
+            Self::ScaledToZero => of("ScaledToZero", Truth::True, Outlook::Settled),
+            Self::Completed => of("Completed", Truth::True, Outlook::Settled),
+            Self::NotRequired => of("NotRequired", Truth::True, Outlook::Settled),
+        }
+    }
+}
+
+/// Whether the catalogue says what the pipeline declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogSynced {
+    /// As declared.
+    InSync,
+    /// Being made.
+    Creating,
+    /// Others had changed it; it was set right.
+    DriftCorrected,
+    /// It differs and is not to be changed.
+    DriftReported,
+    /// Credentials or policy forbid the act.
+    AccessDenied,
+    /// AWS asks to slow down.
+    Throttled,
+    /// A table of another owner is in the way.
+    AlreadyExists,
+    /// Others write it at the same time.
+    ConcurrentModification,
+    /// Columns would go or change their type.
+    UnrestrictedChange,
+    /// A query or view is not what Athena takes.
+    QueryDefinitionFailed,
+    /// The pipeline has no catalogue.
+    NotRequired,
+}
+
+impl Reason for CatalogSynced {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::InSync => of("InSync", Truth::True, Outlook::Settled),
+            Self::Creating => of("Creating", Truth::False, Outlook::Progressing),
+            Self::DriftCorrected => of("DriftCorrected", Truth::True, Outlook::Settled),
+            Self::DriftReported => of("DriftReported", Truth::False, Outlook::Waiting),
+            Self::AccessDenied => of("AccessDenied", Truth::False, Outlook::Waiting),
+            Self::Throttled => of("Throttled", Truth::False, Outlook::Waiting),
+            Self::AlreadyExists => of("AlreadyExists", Truth::False, Outlook::Stalled),
+            Self::ConcurrentModification => of("ConcurrentModification", Truth::False, Outlook::Waiting),
+            Self::UnrestrictedChange => of("UnrestrictedChange", Truth::False, Outlook::Stalled),
+            Self::QueryDefinitionFailed => of("QueryDefinitionFailed", Truth::False, Outlook::Stalled),
+            Self::NotRequired => of("NotRequired", Truth::True, Outlook::Settled),
+        }
+    }
+}
+
+/// Whether the sinks keep up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LagWithinBounds {
+    /// No more is waiting than the sinks are worth.
+    WithinTarget,
+    /// More is waiting.
+    LagAboveTarget,
+    /// More is waiting, and there are as many sinks as there may be.
+    AtMaxReplicas,
+    /// No sink has measured it.
+    NotMeasured,
+}
+
+impl Reason for LagWithinBounds {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::WithinTarget => of("WithinTarget", Truth::True, Outlook::Settled),
+            Self::LagAboveTarget => of("LagAboveTarget", Truth::False, Outlook::Waiting),
+            Self::AtMaxReplicas => of("AtMaxReplicas", Truth::False, Outlook::Waiting),
+            Self::NotMeasured => of("NotMeasured", Truth::Unknown, Outlook::Waiting),
+        }
+    }
+}
+
+/// Whether the user has asked the pipeline to stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspended {
+    /// It runs.
+    Running,
+    /// Producers are stopped, and sinks write what is left.
+    Draining,
+    /// Nothing is left to write, and nothing runs.
+    Drained,
+    /// The time for draining is over: what is left stays in Kafka.
+    DrainTimedOut,
+    /// Nothing runs.
+    Stopped,
+}
+
+impl Reason for Suspended {
+    fn meaning(self) -> Meaning {
+        match self {
+            Self::Running => of("Running", Truth::False, Outlook::Settled),
+            Self::Draining => of("Draining", Truth::True, Outlook::Progressing),
+            Self::Drained => of("Drained", Truth::True, Outlook::Settled),
+            Self::DrainTimedOut => of("DrainTimedOut", Truth::True, Outlook::Settled),
+            Self::Stopped => of("Stopped", Truth::True, Outlook::Settled),
+        }
+    }
+}
+
+impl Truth {
+    /// Returns the condition's status.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Conditions, phases and writes, case by case.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
+use super::*;
+use crate::crd::report::{ComponentStatus, GlueStatus, KafkaStatus, LagStatus, StockPipelineStatus, TableStatus};
+
+fn finding<R>(reason: R) -> Finding<R> {
+    Finding { reason, message: "why".to_owned() }
+}
+
+fn well() -> Findings {
+    Findings {
+        accepted: finding(Accepted::Valid),
+        topic: finding(TopicReady::InSync),
+        producer: finding(Availability::MinimumReplicasAvailable),
+        sink: finding(Availability::Committing),
+        catalog: finding(CatalogSynced::InSync),
+        lag: finding(LagWithinBounds::WithinTarget),
+        suspended: finding(Suspended::Running),
+        deletion: None,
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+/// Returns the phase, Ready with its reason, and what is there of Stalled and Reconciling, in one line.
+fn told(change: impl FnOnce(&mut Findings)) -> String {
+    let mut findings = well();
+    change(&mut findings);
+    let conditions = conditions(&findings, 1, &[], at(0));
+    let mut line = phase(&findings).label().to_owned();
+    for condition in conditions.iter().filter(|condition| ["Ready", "Stalled", "Reconciling"].contains(&condition.type_.as_str())) {
+        write!(line, " {}={}/{}", condition.type_, condition.status, condition.reason).unwrap();
+    }
+    line
+}
+
+#[test]
+fn ready_names_the_cause_and_the_phase_sums_up() {
+    type Case = (fn(&mut Findings), &'static str);
+    let cases: [Case; 19] = [
+        (|_| {}, "Running Ready=True/Ready"),
+        (|f| f.accepted.reason = Accepted::InvalidSpec, "Invalid Ready=False/InvalidSpec Stalled=True/InvalidSpec"),
+        (|f| f.accepted.reason = Accepted::ResourceConflict, "Invalid Ready=False/ResourceConflict Stalled=True/ResourceConflict"),
+        (|f| f.accepted.reason = Accepted::SecretNotFound, "Degraded Ready=False/SecretNotFound"),
+        (|f| f.topic.reason = TopicReady::BrokerUnreachable, "Degraded Ready=False/BrokerUnreachable"),
+        (|f| f.topic.reason = TopicReady::PartitionMismatch, "Failed Ready=False/PartitionMismatch Stalled=True/PartitionMismatch"),
+        (|f| f.topic.reason = TopicReady::NotMeasured, "Pending Ready=Unknown/NotMeasured Reconciling=True/NotMeasured"),
+        (
+            |f| {
+                f.topic.reason = TopicReady::NotMeasured;
+                f.sink.reason = Availability::CrashLoop;
+            },
+            "Degraded Ready=False/CrashLoop Reconciling=True/NotMeasured",
+        ),
+        (|f| f.sink.reason = Availability::RollingOut, "Pending Ready=False/RollingOut Reconciling=True/RollingOut"),
+        (|f| f.sink.reason = Availability::DataLoss, "Failed Ready=False/DataLoss Stalled=True/DataLoss"),
+        (|f| f.producer.reason = Availability::NotRequired, "Running Ready=True/Ready"),
+        (|f| f.producer.reason = Availability::Completed, "Completed Ready=True/Ready"),
+        (
+            |f| {
+                f.producer.reason = Availability::Completed;
+                f.lag.reason = LagWithinBounds::LagAboveTarget;
+            },
+            "Running Ready=True/Ready",
+        ),
+        (|f| f.lag.reason = LagWithinBounds::AtMaxReplicas, "Running Ready=True/Ready"),
+        (|f| f.catalog.reason = CatalogSynced::AlreadyExists, "Failed Ready=False/AlreadyExists Stalled=True/AlreadyExists"),
+        (|f| f.catalog.reason = CatalogSynced::DriftCorrected, "Running Ready=True/Ready"),
+        (
+            |f| {
+                f.suspended.reason = Suspended::Stopped;
+                (f.producer.reason, f.sink.reason) = (Availability::ScaledToZero, Availability::ScaledToZero);
+                (f.topic.reason, f.lag.reason) = (TopicReady::NotMeasured, LagWithinBounds::NotMeasured);
+            },
+            "Stopped Ready=True/Ready",
+        ),
+        (|f| f.suspended.reason = Suspended::Draining, "Draining Ready=True/Ready Reconciling=True/Draining"),
+        (
+            |f| f.deletion = Some(Deletion::Blocked("the brokers cannot be reached".to_owned())),
+            "Deleting Ready=True/Ready Stalled=True/CleanupBlocked",
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(told(change), expected);
+    }
+    assert_eq!(told(|f| f.deletion = Some(Deletion::CleaningUp)), "Deleting Ready=True/Ready Reconciling=True/Deleting");
+}
+
+#[test]
+fn conditions_stand_in_a_fixed_order_with_the_generation() {
+    let conditions = conditions(&well(), 4, &[], at(0));
+    let types: Vec<&str> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+    assert_eq!(
+        types,
+        ["Ready", "Accepted", "TopicReady", "ProducerAvailable", "SinkAvailable", "CatalogSynced", "LagWithinBounds", "Suspended"]
+    );
+    assert!(conditions.iter().all(|condition| condition.observed_generation == Some(4)));
+}
+
+#[test]
+fn a_transition_time_moves_only_when_the_status_does() {
+    let time = |conditions: &[Condition], name: &str| {
+        let found = conditions.iter().find(|condition| condition.type_ == name);
+        found.map(|condition| condition.last_transition_time.0)
+    };
+    let mut findings = well();
+    let first = conditions(&findings, 1, &[], at(0));
+    findings.sink = Finding { reason: Availability::MinimumReplicasAvailable, message: "another".to_owned() };
+    let second = conditions(&findings, 2, &first, at(60));
+    assert_eq!(time(&second, "SinkAvailable"), Some(at(0)), "only the reason has changed");
+    findings.sink.reason = Availability::CrashLoop;
+    let third = conditions(&findings, 2, &second, at(120));
+    assert_eq!(time(&third, "SinkAvailable"), Some(at(120)));
+    assert_eq!(time(&third, "Ready"), Some(at(120)));
+    assert_eq!(time(&third, "TopicReady"), Some(at(0)));
+    assert_eq!(conditions(&findings, 2, &third, at(180)), third, "the same findings give the same conditions");
+}
+
+#[test]
+fn what_is_written_reads_back_equal() {
+    let now = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+    let written = conditions(&well(), 1, &[], now);
+    let read: Vec<Condition> = serde_json::from_value(serde_json::to_value(&written).unwrap()).unwrap();
+    assert_eq!(read, written);
+}
+
+#[test]
+fn a_long_message_is_cut_between_characters() {
+    let mut findings = well();
+    findings.sink = Finding { reason: Availability::DataLoss, message: "ä".repeat(5_000) };
+    for condition in conditions(&findings, 1, &[], at(0)) {
+        assert!(condition.message.chars().count() <= MAX_MESSAGE + 3, "{}", condition.type_);
+    }
+}
+
+#[test]
+fn a_workers_own_words_become_reasons_only_where_they_are_some() {
+    for (label, expected) in [
+        ("DataLoss", Some(Availability::DataLoss)),
+        ("DeadLetterRateExceeded", Some(Availability::DeadLetterRateExceeded)),
+        ("Throttled", None),
+        ("Committing", None),
+        ("Newer", None),
+    ] {
+        assert_eq!(Availability::from_worker(label), expected, "{label}");
+    }
+    assert_eq!(TopicReady::from_label("Observed"), Some(TopicReady::Observed));
+    assert_eq!(TopicReady::from_label("Newer"), None);
+}
+
+fn report() -> StockPipelineStatus {
+    StockPipelineStatus {
+        observed_generation: Some(1),
+        phase: Some("Running".to_owned()),
+        conditions: conditions(&well(), 1, &[], at(0)),
+        sink: Some(ComponentStatus {
+            desired: 1,
+            last_commit_time: Some(Time(at(0))),
+            committed_records: Some(1_000),
+            ..ComponentStatus::default()
+        }),
+        kafka: Some(KafkaStatus {
+            lag: Some(LagStatus { total: 100, max_partition: 50, measured_at: Some(Time(at(0))) }),
+            ..KafkaStatus::default()
+        }),
+        glue: Some(GlueStatus {
+            tables: vec![TableStatus { name: "t".to_owned(), partitions: Some(10), ..TableStatus::default() }],
+            ..GlueStatus::default()
+        }),
+        ..StockPipelineStatus::default()
+    }
+}
+
+fn lag(status: &mut StockPipelineStatus) -> &mut LagStatus {
+    status.kafka.as_mut().unwrap().lag.as_mut().unwrap()
+}
+
+#[test]
+fn transitions_are_written_at_once_numbers_seldom_and_nothing_at_rest() {
+    type Case = (&'static str, fn(&mut StockPipelineStatus), bool, bool);
+    // what changed, how, whether at once, whether after a minute
+    let cases: [Case; 11] = [
+        ("nothing", |_| {}, false, false),
+        ("only the time of measuring", |s| lag(s).measured_at = Some(Time(at(900))), false, false),
+        ("a fifth of the lag", |s| lag(s).total = 120, false, false),
+        ("more than a fifth", |s| lag(s).total = 121, false, true),
+        ("much less", |s| lag(s).max_partition = 0, false, true),
+        ("many more records", |s| s.sink.as_mut().unwrap().committed_records = Some(2_000), false, true),
+        ("a commit a minute later", |s| s.sink.as_mut().unwrap().last_commit_time = Some(Time(at(60))), false, false),
+        ("a commit five minutes later", |s| s.sink.as_mut().unwrap().last_commit_time = Some(Time(at(300))), false, true),
+        ("the lag is unknown", |s| s.kafka.as_mut().unwrap().lag = None, true, true),
+        ("a pod is ready", |s| s.sink.as_mut().unwrap().ready_replicas = 1, true, true),
+        ("a condition", |s| s.conditions[0].reason = "Other".to_owned(), true, true),
+    ];
+    for (what, change, at_once, later) in cases {
+        let mut changed = report();
+        change(&mut changed);
+        assert_eq!(is_worth_writing(Some(&report()), &changed, Duration::from_secs(1)), at_once, "{what}, at once");
+        assert_eq!(is_worth_writing(Some(&report()), &changed, Duration::from_mins(1)), later, "{what}, later");
+    }
+    assert!(is_worth_writing(None, &report(), Duration::ZERO));
+}
