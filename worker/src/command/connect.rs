@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stockpipeline::checked::Pipeline;
+use stockpipeline::checked::{Location, Pipeline, Source};
 
 use super::CommandError;
 use crate::kafka::{Clients, Identity};
 use crate::metrics::StoreMetrics;
-use crate::store::{Credentials, Gate, Settings, Store};
+use crate::store::{self, Credentials, Gate, Settings, Store};
 
 /// Longest secret that is read; keys of AWS have some hundred bytes, session tokens some thousand.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
@@ -50,16 +50,35 @@ impl StoreOptions {
 /// [`CommandError::Secret`] when static credentials can't be read.
 pub(super) async fn store(pipeline: &Pipeline, secrets_dir: &Path, options: StoreOptions) -> Result<Store, CommandError> {
     let settings = Settings {
-        bucket: pipeline.sink.bucket.clone(),
+        attempt_timeout: options.attempt_timeout,
+        give_up_after: options.give_up_after,
+        ..settings(pipeline, secrets_dir, &pipeline.sink.bucket)?
+    };
+    Ok(Store::connect(settings, options.gate, options.metrics).await)
+}
+
+/// Returns the client of a source in S3, which is reached as the pipeline's bucket is; None for any other source.
+///
+/// # Errors
+/// [`CommandError::Secret`] when static credentials can't be read.
+pub(super) async fn source(pipeline: &Pipeline, secrets_dir: &Path) -> Result<Option<aws_sdk_s3::Client>, CommandError> {
+    let Source::CsvReplay(replay) = &pipeline.source else { return Ok(None) };
+    let Location::S3 { bucket, .. } = &replay.location else { return Ok(None) };
+    Ok(Some(store::reader(&settings(pipeline, secrets_dir, bucket)?).await))
+}
+
+fn settings(pipeline: &Pipeline, secrets_dir: &Path, bucket: &str) -> Result<Settings, CommandError> {
+    let patient = StoreOptions::patient();
+    Ok(Settings {
+        bucket: bucket.to_owned(),
         region: pipeline.aws.region.clone(),
         endpoint: pipeline.aws.s3_endpoint.clone(),
         force_path_style: pipeline.aws.force_path_style,
         kms_key_arn: pipeline.sink.kms_key_arn.clone(),
         credentials: credentials(pipeline, secrets_dir)?,
-        attempt_timeout: options.attempt_timeout,
-        give_up_after: options.give_up_after,
-    };
-    Ok(Store::connect(settings, options.gate, options.metrics).await)
+        attempt_timeout: patient.attempt_timeout,
+        give_up_after: patient.give_up_after,
+    })
 }
 
 /// Keys of AWS from a mounted secret.

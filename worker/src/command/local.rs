@@ -3,6 +3,7 @@
 use stockpipeline::check::UnknownFields;
 use stockpipeline::launch::Exit;
 
+use super::connect;
 use super::documents::{folder_of, load};
 use super::worker::{encoders, memory_bytes};
 use super::{CommandError, LocalArguments, Surroundings};
@@ -15,6 +16,7 @@ use crate::local::{self, Local};
 pub(super) async fn run(arguments: LocalArguments, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
     let pipeline = load(&arguments.file, UnknownFields::Error)?;
     let local = Local {
+        source_client: connect::source(&pipeline, &arguments.shared.secrets_dir).await?,
         pipeline,
         folder: folder_of(&arguments.file),
         output: arguments.output,

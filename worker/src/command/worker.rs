@@ -137,7 +137,7 @@ async fn open_feed(pipeline: &Pipeline, settings: &Producer, arguments: &WorkerA
         config_maps_dir: folder.join(CONFIG_MAPS_FOLDER),
         base_dir: folder,
         scratch_dir: arguments.shared.scratch_dir.clone().unwrap_or_else(std::env::temp_dir),
-        s3: None,
+        s3: connect::source(pipeline, &arguments.shared.secrets_dir).await?,
         limits: feed::Limits::default(),
     };
     let memory_bytes = memory_bytes(arguments.memory) as u64;

@@ -68,6 +68,8 @@ type ProducerEnd = Result<producer::Outcome, ProducerError>;
 pub struct Local {
     /// The pipeline.
     pub pipeline: Pipeline,
+    /// Client of a source in S3: unlike the bucket, the source stays where it is.
+    pub source_client: Option<aws_sdk_s3::Client>,
     /// Folder that relative paths of the document start from.
     pub folder: PathBuf,
     /// Folder under which the bucket's folder is made.
@@ -184,7 +186,7 @@ async fn open_feed(local: &Local) -> Result<Feed, LocalError> {
         base_dir: local.folder.clone(),
         config_maps_dir: local.folder.clone(),
         scratch_dir: local.scratch_dir.clone(),
-        s3: None,
+        s3: local.source_client.clone(),
         limits: feed::Limits::default(),
     };
     let pipeline = &local.pipeline;

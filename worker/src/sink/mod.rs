@@ -181,8 +181,6 @@ fn ledger_reason(error: &LedgerError) -> Reason {
         LedgerError::PathCollision { .. } => Reason::PathCollision,
         LedgerError::Unreadable { .. } => Reason::PlanVersionUnknown,
         LedgerError::Vanished { .. } => Reason::Fenced,
-        LedgerError::Store(StoreError::Refused { .. } | StoreError::GaveUp { .. } | StoreError::Keep { .. }) => {
-            Reason::InvalidConfiguration
-        }
+        LedgerError::Store(StoreError::Refused { .. } | StoreError::GaveUp { .. }) => Reason::InvalidConfiguration,
     }
 }

@@ -47,6 +47,12 @@ impl Clients {
     }
 }
 
+/// Returns a client for a caller that only reads, and that repeats, limits and reports on its own: each call is one attempt. The
+/// settings' bucket is not looked at.
+pub async fn reader(settings: &Settings) -> Client {
+    Client::from_conf(configure(settings).await)
+}
+
 async fn configure(settings: &Settings) -> Config {
     let region = Region::new(settings.region.clone());
     let builder = match &settings.credentials {

@@ -1,4 +1,5 @@
-//! S3: conditional writes, retries and error classes. Nothing outside this module calls the S3 client.
+//! S3: conditional writes, retries and error classes. Nothing outside this module calls the S3 client, apart from the downloads of
+//! a feed: they go on where they broke off, and have limits of their own.
 //!
 //! Throttling, 5xx, time-outs and resets are retried for ever with full jitter; so are 403 and a missing bucket,
 //! slowly, while [`Store::trouble`] says so. A caller cancels by dropping the future. An unknown outcome is asked for, never
@@ -8,7 +9,6 @@
 //! none can be left behind. Bodies are signed only where the connection isn't TLS; a CRC32 that the server checks goes along.
 
 mod client;
-mod download;
 mod failure;
 mod listing;
 mod objects;
@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use crate::metrics::StoreMetrics;
 
+pub use client::reader;
 pub use listing::Pages;
 
 use client::Clients;
@@ -147,15 +148,6 @@ pub enum StoreError {
         key: String,
         /// What the server said, with operation, bucket, key and remedy.
         message: String,
-    },
-    /// Downloaded bytes can't be kept.
-    #[error("failed to write the bytes of {key:?} to a local file; check that its folder is writable and has room")]
-    Keep {
-        /// Key.
-        key: String,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
     },
 }
 

@@ -25,8 +25,7 @@ pub(super) struct NewObject<'a> {
 }
 
 impl Store {
-    /// Returns the bytes of an object, or None when there is none of that key. For objects that one attempt can carry;
-    /// [`Store::download`] takes the others.
+    /// Returns the bytes of an object, or None when there is none of that key. For objects that one attempt can carry.
     ///
     /// # Errors
     /// [`StoreError`]; never for what may heal, unless `give_up_after` is set.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use stockpipeline::checked::Location;
+use stockpipeline_worker::embedded::EmbeddedS3;
 use stockpipeline_worker::feed::{FeedError, Limits, Places};
+use stockpipeline_worker::store::{self, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -246,6 +248,29 @@ async fn an_object_of_s3_is_fetched_and_resumed_under_its_tag() {
         assert_eq!(server.ranges().len(), requests);
         assert!(server.requests.lock().unwrap()[0].starts_with("get /market/seed/ticks.csv"));
     }
+}
+
+#[tokio::test]
+async fn an_object_of_a_whole_server_is_found_with_the_stores_client() {
+    let (bucket, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(bucket.path().join("seed")).unwrap();
+    std::fs::write(bucket.path().join("seed/ticks.csv"), content()).unwrap();
+    let server = EmbeddedS3::start(bucket.path(), "market").await.unwrap();
+    let settings = Settings {
+        bucket: "market".to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(server.endpoint()),
+        force_path_style: true,
+        kms_key_arn: None,
+        credentials: store::Credentials::Anonymous,
+        attempt_timeout: Duration::from_secs(5),
+        give_up_after: None,
+    };
+    let places = Places { s3: Some(store::reader(&settings).await), ..places_within(&scratch, limits()) };
+    assert_eq!(fetch(object(), &places).await.unwrap(), 30_000);
+    let missing = Location::S3 { bucket: "market".to_owned(), key: "seed/none.csv".to_owned() };
+    let error = fetch(missing, &places).await.unwrap_err();
+    assert!(matches!(&error, FeedError::Refused { problem, .. } if problem.contains("NoSuchKey")), "{error}");
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use stockpipeline_worker::metrics::StoreMetrics;
 use stockpipeline_worker::store::{Gate, Probe, Put, Store, StoreError};
 use tokio::sync::Notify;
@@ -237,32 +236,6 @@ async fn failed_attempt_of_a_write_asks_the_gate_again() {
     lab.proxy.heal();
     gate.0.store(true, Ordering::Release);
     assert_eq!(putting.await.unwrap(), Put::Stored);
-}
-
-#[tokio::test]
-async fn download_goes_on_where_it_broke_off_and_never_mixes_versions() {
-    let lab = Lab::start().await;
-    let body: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
-    lab.store.put_if_absent("large", Bytes::from(body.clone()), "application/octet-stream", &BTreeMap::new()).await.unwrap();
-    for bytes in [1_000, 500_000] {
-        lab.proxy.inject(Rule::new(Fault::CutReply(bytes)).method("GET").key("large").times(1));
-    }
-    let kept = tempfile::NamedTempFile::new().unwrap();
-    let mut file = tokio::fs::File::from_std(kept.reopen().unwrap());
-    assert_eq!(lab.store.download("large", &mut file).await.unwrap(), Some(body.len() as u64));
-    assert!(std::fs::read(kept.path()).unwrap() == body);
-    assert_eq!(lab.proxy.count("GET", "large"), 3);
-
-    let released = Arc::new(Notify::new());
-    lab.proxy.inject(Rule::new(Fault::CutReply(1_000)).method("GET").times(1));
-    lab.proxy.inject(Rule::new(Fault::Hold(Arc::clone(&released))).method("GET").times(1));
-    let store = lab.store.clone();
-    let downloading = tokio::spawn(async move { store.download("large", &mut file).await });
-    lab.proxy.wait_for("GET", "large", 5).await;
-    std::fs::write(lab.folder.path().join("large"), "another version").unwrap();
-    released.notify_one();
-    let error = downloading.await.unwrap().unwrap_err();
-    assert!(matches!(&error, StoreError::Refused { message, .. } if message.contains("changed while it was read")), "{error}");
 }
 
 #[tokio::test]
