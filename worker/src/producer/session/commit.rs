@@ -2,7 +2,7 @@
 //!
 //! Order that matters: rows, then progress records and offsets, then the commit; without transactions each step is delivered before the next.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::{debug, warn};
@@ -19,7 +19,9 @@ use crate::slots::ProgressRecord;
 use crate::slots::progress::key;
 
 /// Longest a flush may take before its batch counts as failed.
-const FLUSH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for room once it is told to stop; what is not committed by then is produced again.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Session<'_> {
     /// Commits what was sent and how far the feed has come. Nothing to say is fine.
@@ -98,17 +100,28 @@ impl Session<'_> {
         for (slot, row) in rows {
             let record = ProgressRecord { row: *row, byte_offset: self.byte_offset, ..self.identity.record.clone() };
             let value = serde_json::to_vec(&record).map_err(|error| Failure::Final(ProducerError::Progress(error)))?;
-            let deadline = Instant::now() + FLUSH_TIMEOUT;
-            loop {
-                match self.sender.send_progress(*slot, key(&record.replay), &value) {
-                    Ok(Sent::Queued) => break,
-                    Ok(Sent::Full) if Instant::now() < deadline => self.sender.serve(ROOM_WAIT),
-                    Ok(Sent::Full) => return Err(Failure::Abort(lost())),
-                    Err(code) => return Err(self.refused(i32::try_from(*slot).unwrap_or(i32::MAX), code)),
-                }
-            }
+            self.queue_progress(*slot, key(&record.replay), &value)?;
         }
         Ok(())
+    }
+
+    /// Hands a progress record over, waiting for room in the local queue; not for long once it is told to stop.
+    fn queue_progress(&self, slot: u32, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            match self.sender.send_progress(slot, key, value) {
+                Ok(Sent::Queued) => return Ok(()),
+                Ok(Sent::Full) => self.check_deliveries()?,
+                Err(code) => return Err(self.refused(i32::try_from(slot).unwrap_or(i32::MAX), code)),
+            }
+            let patience = if self.context.shutdown.is_cancelled() { LAST_PATIENCE } else { FLUSH_TIMEOUT };
+            if begun.elapsed() >= patience {
+                let (code, message) = (RDKafkaErrorCode::QueueFull, "the local queue stays full: brokers take no records".to_owned());
+                return Err(Failure::Abort(TransactionError { act: "send progress", code, message, remedy: Remedy::Abort }));
+            }
+            Report::beat(self.context);
+            self.sender.serve(ROOM_WAIT);
+        }
     }
 
     /// Returns an error when the broker did not take a record.
