@@ -46,7 +46,7 @@ impl Report {
     pub(super) fn topic(&mut self, context: &Context, seen: TopicReport) {
         let is_answer = seen.partitions.is_some();
         if is_answer {
-            self.status.kafka.succeeded(wall_millis());
+            self.answered(context);
         } else if !seen.message.is_empty() {
             let reason = match seen.state {
                 crate::status::TopicState::AuthFailed => Reason::AuthFailed,
@@ -61,7 +61,7 @@ impl Report {
 
     /// Notes that Kafka answers.
     pub(super) fn succeeded(&mut self, context: &Context) {
-        self.status.kafka.succeeded(wall_millis());
+        self.answered(context);
         self.status.paused = None;
         self.replace(context);
     }
@@ -97,6 +97,12 @@ impl Report {
         if rows > 0 {
             context.metrics.observe_delivery(waited.as_secs_f64());
         }
+        self.answered(context);
+    }
+
+    /// Notes that Kafka does what it is asked for, and so ends what its clients have complained of.
+    fn answered(&mut self, context: &Context) {
+        context.clients.context().succeeded();
         self.status.kafka.succeeded(wall_millis());
     }
 

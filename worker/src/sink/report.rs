@@ -209,6 +209,7 @@ impl Reporter {
         let now_millis = wall_millis();
         let troubled = self.trouble_at.is_some_and(|at| now.duration_since(at) < TROUBLE_LASTS);
         if context.contact.age() < context.session_timeout && !troubled {
+            context.clients.context().succeeded();
             self.kafka.succeeded(now_millis);
         }
         gauges(context, partitions, now_millis, self.fetched_bytes);
