@@ -120,6 +120,28 @@ fn rows_that_cannot_be_parsed_go_on_as_their_text() {
 }
 
 #[test]
+fn row_that_waited_over_a_commit_counts_in_the_next_batch() {
+    let stage = stage(2_000);
+    // So little may be under way that each batch ends with a row that was found and has no room.
+    let running = stage.replay.start_held_back(HoldBack { records: 100, bytes: 1 << 20 });
+    let progress = std::sync::Arc::clone(&running.progress);
+    let mut batches = 0;
+    wait_until("every row that went out is counted", || {
+        let produced = running.acknowledged();
+        let durable: i64 = progress.partitions.iter().map(|partition| partition.durable.load(Ordering::Acquire)).sum();
+        batches += usize::from(produced > durable);
+        for partition in &progress.partitions {
+            partition.durable.store(partition.produced.load(Ordering::Acquire), Ordering::Release);
+        }
+        running.thread.as_ref().unwrap().is_finished()
+    });
+    assert!(batches > 3, "{batches}");
+    assert_eq!(running.join().unwrap(), Outcome::Completed);
+    let produced: i64 = progress.partitions.iter().map(|partition| partition.produced.load(Ordering::Acquire)).sum();
+    assert_eq!((produced, read(&stage.replay).len()), (2_000, 2_000));
+}
+
+#[test]
 fn production_is_held_back_until_records_are_durable() {
     let stage = stage(3_000);
     let running = stage.replay.start_held_back(HoldBack { records: 500, bytes: 1 << 20 });
