@@ -351,8 +351,9 @@ pub(super) fn assert_delivered(replay: &Replay, rows: u64, times: Times) {
         let expected = i32::try_from(key_hash(&record.key)).unwrap() % replay.partitions;
         assert_eq!(record.partition, expected, "{record:?}");
         let names: Vec<&str> = record.headers.keys().map(String::as_str).collect();
-        assert_eq!(names, ["stockpipeline-schema", "stockpipeline-source"]);
-        assert_eq!(record.headers["stockpipeline-source"], replay.file.display().to_string());
+        assert_eq!(names, ["stockpipeline-origin"]);
+        let (schema, source) = record.headers["stockpipeline-origin"].split_once(' ').unwrap();
+        assert_eq!((schema.is_empty(), source), (false, replay.file.display().to_string().as_str()));
         by_key.entry(record.key.clone()).or_default().push(record.number());
     }
     for (key, numbers) in by_key {
