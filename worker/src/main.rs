@@ -14,7 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// Encoders and uploads allocate blocks of megabytes and free them on other threads; glibc's allocator keeps those.
+/// Encoders and uploads allocate blocks of megabytes and free them on other threads; glibc's allocator keeps those. It is overridden for C
+/// too, as librdkafka allocates for each record and frees on another thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
