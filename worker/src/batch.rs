@@ -34,6 +34,9 @@ use crate::record::Record;
 /// Hive partitions that one plan may touch, so that no seal opens more files than this.
 pub const MAX_HIVE_PARTITIONS: usize = 512;
 
+/// Memory that making objects takes whatever the buffer's size: the rows gathered, and pages, dictionary and compressor of each column.
+const ENCODING_BYTES: usize = 4 << 20;
+
 /// What a buffer takes before it is full.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -246,6 +249,16 @@ impl Buffer {
             + self.hive.memory_bytes()
             + self.decoder.memory_bytes()
             + self.values.capacity() * size_of::<Value<'static>>()
+    }
+
+    /// Returns the most memory that making the objects takes beside [`Buffer::memory_bytes`], the objects included.
+    ///
+    /// Lines are put in one piece. Rows are freed as they are encoded, but not those whose neighbours belong to other objects, and the
+    /// bytes of a row group are held twice while it ends.
+    #[must_use]
+    pub fn encoding_bytes(&self) -> usize {
+        let lines = |lines: &Option<Lines>| lines.as_ref().map_or(0, Lines::memory_bytes);
+        ENCODING_BYTES + lines(&self.raw) + lines(&self.dead_letters) + self.rows.memory_bytes() / 2
     }
 
     /// Returns what went through the buffer.

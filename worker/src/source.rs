@@ -30,6 +30,16 @@ use crate::record::{Header, Headers, Record};
 /// Most messages one call takes.
 const TAKE_MESSAGES: usize = 4096;
 
+/// What librdkafka holds of a message besides its key and payload: an operation of 304 bytes with what the allocator adds, the frame
+/// of the record in its set, and the pointers to it.
+const MESSAGE_OVERHEAD_BYTES: usize = 336;
+
+/// Share of what is fetched ahead that one answer of a broker may be: one in this many. It is compressed and becomes messages at once,
+/// so that it takes several times as much memory, on top of what is queued.
+const ANSWER_SHARE: usize = 16;
+/// Bounds of an answer's bytes; the lower one is librdkafka's `message.max.bytes`, which it may not be below.
+const ANSWER_BYTES: std::ops::RangeInclusive<usize> = 1_000_000..=8 << 20;
+
 /// What librdkafka's threads tell the loop.
 #[derive(Debug)]
 pub enum Event {
@@ -59,7 +69,7 @@ pub struct Observation {
     pub log_ends: Vec<(i32, i64)>,
     /// Messages fetched and not yet taken.
     pub fetched_messages: i64,
-    /// Bytes fetched and not yet taken.
+    /// Bytes of memory of the messages that are fetched and not yet taken, about.
     pub fetched_bytes: u64,
     /// Largest recent throttle time of a broker, milliseconds.
     pub throttle_millis: i64,
@@ -114,10 +124,10 @@ impl Message {
         self.raw().offset
     }
 
-    /// Returns bytes of key and payload.
+    /// Returns the bytes of memory that the message holds, about.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.raw().len + self.raw().key_len
+        self.raw().len + self.raw().key_len + MESSAGE_OVERHEAD_BYTES
     }
 
     /// Returns the leader epoch of the record, where the broker tells it.
@@ -183,7 +193,7 @@ pub struct Run {
     pub partition: i32,
     /// The messages; never empty.
     pub messages: Vec<Message>,
-    /// Bytes of their keys and payloads.
+    /// Bytes of memory that they hold, about.
     pub bytes: usize,
 }
 
@@ -251,6 +261,7 @@ impl ClientContext for SourceContext {
                 seen.log_ends.push((partition.partition, partition.ls_offset));
             }
         }
+        seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * MESSAGE_OVERHEAD_BYTES as u64;
         self.send(Event::Observed(seen));
     }
 
@@ -301,7 +312,7 @@ pub struct Joining<'a> {
     pub group: &'a str,
     /// Session time-out of the group.
     pub session_timeout: Duration,
-    /// Bytes that librdkafka may fetch ahead.
+    /// Bytes of memory that librdkafka may fetch ahead.
     pub fetch_ahead_bytes: usize,
     /// Told whenever a broker has answered.
     pub contact: Arc<Contact>,
@@ -348,6 +359,9 @@ impl Source {
         let created = |source| SourceError::Create { topic: topic.clone(), source };
         let mut config = joining.clients;
         let session_millis = joining.session_timeout.as_millis();
+        // librdkafka counts payloads, or messages: half for what it counts and half for what it doesn't.
+        let (queued_bytes, queued_messages) = (joining.fetch_ahead_bytes / 2, joining.fetch_ahead_bytes / 2 / MESSAGE_OVERHEAD_BYTES);
+        let answer_bytes = (joining.fetch_ahead_bytes / ANSWER_SHARE).clamp(*ANSWER_BYTES.start(), *ANSWER_BYTES.end());
         config
             .set("group.id", joining.group)
             .set("session.timeout.ms", session_millis.to_string())
@@ -360,8 +374,9 @@ impl Source {
             .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
             .set("fetch.queue.backoff.ms", "20")
-            .set("queued.min.messages", "200000")
-            .set("queued.max.messages.kbytes", (joining.fetch_ahead_bytes / 1024).clamp(1024, 2_097_151).to_string())
+            .set("queued.min.messages", queued_messages.clamp(1_000, 10_000_000).to_string())
+            .set("queued.max.messages.kbytes", (queued_bytes / 1024).clamp(1024, 2_097_151).to_string())
+            .set("fetch.max.bytes", answer_bytes.to_string())
             .set("statistics.interval.ms", "1000");
         let consumer: BaseConsumer<SourceContext> = config.create_with_context(context).map_err(created)?;
         consumer.subscribe(&[joining.topic]).map_err(created)?;

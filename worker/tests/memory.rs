@@ -1,8 +1,8 @@
 //! What a buffer says it holds is what it holds. A binary of its own: it counts the allocations of the whole process.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stockpipeline::layout::Epoch;
 use stockpipeline::rules::{
@@ -16,12 +16,15 @@ use stockpipeline_worker::record::{Header, Record};
 struct Counting;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
+/// Most of HELD.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 #[expect(unsafe_code, reason = "an allocator can only be counted by being one; every call goes to the system's unchanged")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HELD.fetch_add(layout.size(), Ordering::Relaxed);
+        let held = HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(held, Ordering::Relaxed);
         CALLS.fetch_add(1, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
@@ -34,6 +37,12 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Lets one test at a time allocate.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn rules(processed: bool) -> Rules {
     let column =
@@ -76,9 +85,13 @@ fn push(buffer: &mut Buffer, offset: i64, payload: &[u8]) {
     assert_eq!(buffer.push(&record), Push::Taken);
 }
 
-/// One test, so that nothing else allocates meanwhile.
+fn seal(records: i64) -> Seal {
+    Seal { epoch: Epoch::of("memory"), partition: 0, first: 0, last: records - 1, sealed_at_micros: 0 }
+}
+
 #[test]
-fn a_buffer_holds_what_it_says_and_raw_lines_cost_no_allocation_a_record() {
+fn a_buffer_holds_what_it_says() {
+    let _alone = alone();
     for records in [100_i64, 10_000, 100_000] {
         let payloads: Vec<Vec<u8>> = (0..records).map(payload).collect();
         let rules = Arc::new(rules(true));
@@ -88,15 +101,60 @@ fn a_buffer_holds_what_it_says_and_raw_lines_cost_no_allocation_a_record() {
             push(&mut buffer, offset, payload);
         }
         check("buffer", records, buffer.memory_bytes(), HELD.load(Ordering::Relaxed) - before);
-        let seal = Seal { epoch: Epoch::of("memory"), partition: 0, first: 0, last: records - 1, sealed_at_micros: 0 };
-        let mut sealed = buffer.seal(&seal);
+        let mut sealed = buffer.seal(&seal(records));
         while let Some(encoded) = sealed.encode_next() {
             drop(encoded);
             check("sealed", records, sealed.memory_bytes(), HELD.load(Ordering::Relaxed) - before);
         }
         assert_eq!(sealed.memory_bytes(), 0);
     }
+}
 
+#[test]
+fn many_buffers_that_hold_little_take_little_and_say_so() {
+    let _alone = alone();
+    for records in [1_i64, 50] {
+        let rules = Arc::new(rules(true));
+        let payloads: Vec<Vec<u8>> = (0..records).map(payload).collect();
+        let before = HELD.load(Ordering::Relaxed);
+        let mut buffers: Vec<Buffer> = (0..64).map(|partition| Buffer::new(Arc::clone(&rules), partition, Limits::NONE)).collect();
+        for (offset, payload) in (0..).zip(&payloads) {
+            for buffer in &mut buffers {
+                push(buffer, offset, payload);
+            }
+        }
+        let said: usize = buffers.iter().map(Buffer::memory_bytes).sum();
+        let held = HELD.load(Ordering::Relaxed) - before;
+        assert!(held < 64 * (64 << 10), "64 buffers of {records} records hold {held}");
+        assert!(said + 64 * (4 << 10) >= held, "64 buffers of {records} records: say {said}, hold {held}");
+    }
+}
+
+#[test]
+fn making_objects_takes_no_more_than_is_charged_for_it() {
+    let _alone = alone();
+    for (records, processed) in [(1_i64, true), (1_000, true), (100_000, true), (400_000, true), (400_000, false)] {
+        let rules = Arc::new(rules(processed));
+        let before = HELD.load(Ordering::Relaxed);
+        let mut buffer = Buffer::new(rules, 0, Limits::NONE);
+        for offset in 0..records {
+            push(&mut buffer, offset, &payload(offset));
+        }
+        let charged = buffer.memory_bytes() + buffer.encoding_bytes();
+        PEAK.store(HELD.load(Ordering::Relaxed), Ordering::Relaxed);
+        let mut sealed = buffer.seal(&seal(records));
+        let mut objects = Vec::new();
+        while let Some(object) = sealed.encode_next() {
+            objects.push(object);
+        }
+        let peak = PEAK.load(Ordering::Relaxed) - before;
+        assert!(peak <= charged, "{records} records, processed {processed}: charged {charged}, held {peak}");
+    }
+}
+
+#[test]
+fn raw_lines_cost_no_allocation_a_record() {
+    let _alone = alone();
     let payloads: Vec<Vec<u8>> = (0..100_000).map(payload).collect();
     let mut buffer = Buffer::new(Arc::new(rules(false)), 0, Limits::NONE);
     let before = CALLS.load(Ordering::Relaxed);

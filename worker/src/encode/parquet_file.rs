@@ -18,6 +18,7 @@ use stockpipeline::schema::{ColumnType, KAFKA_COLUMNS};
 
 use super::{Rows, arrow_type, scale_of, schema_of};
 use crate::batch::blocks::BLOCK;
+use crate::batch::lines::Segments;
 use crate::batch::rows::{Cells, Column, LONG_DIGITS, Nulls};
 use crate::batch::texts::Texts;
 
@@ -45,7 +46,7 @@ impl Rows<'_> {
         const PROOF: &str = "writing to memory cannot fail, and the batches have the writer's schema";
         let schema = Arc::new(schema_of(self.schema, held_type));
         let options = ArrowWriterOptions::new().with_properties(self.properties(compression)).with_skip_arrow_metadata(true);
-        let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).expect(PROOF);
+        let mut writer = ArrowWriter::try_new_with_options(Segments::default(), Arc::clone(&schema), options).expect(PROOF);
         let order = self.order;
         let mut rest = order;
         while !rest.is_empty() {
@@ -54,9 +55,7 @@ impl Rows<'_> {
             self.release(slice);
             rest = later;
         }
-        let mut bytes = writer.into_inner().expect(PROOF);
-        bytes.shrink_to_fit();
-        Bytes::from(bytes)
+        writer.into_inner().expect(PROOF).into_bytes()
     }
 
     fn properties(&self, compression: PageCompression) -> WriterProperties {

@@ -53,7 +53,7 @@ pub(super) struct Conductor {
     /// Whether nothing is taken until the worker starts anew.
     pub(super) held: bool,
     pub(super) topics_kept_at: Option<Instant>,
-    pending_limit_bytes: usize,
+    waiting_limit_bytes: usize,
 }
 
 impl Conductor {
@@ -82,7 +82,7 @@ impl Conductor {
         Ok(Self {
             budget: Budget::new(context.memory_bytes),
             report: Reporter::new(&context, lookup.ledger.keys().epoch()),
-            pending_limit_bytes: fetched_bytes,
+            waiting_limit_bytes: fetched_bytes,
             runtime,
             source,
             pool,
@@ -129,8 +129,8 @@ impl Conductor {
 
     /// Takes records, unless there is no room for them; then waits for work to finish instead.
     fn take(&mut self) {
-        let pending_bytes: usize = self.partitions.values().map(|partition| partition.pending_bytes).sum();
-        let stuck = self.budget.is_halted() || self.held || self.draining.is_some() || pending_bytes > self.pending_limit_bytes;
+        let waiting_bytes: usize = self.partitions.values().map(Partition::waiting_bytes).sum();
+        let stuck = self.budget.is_halted() || self.held || self.draining.is_some() || waiting_bytes > self.waiting_limit_bytes;
         if stuck {
             if let Ok(work) = self.inbox.recv_timeout(IDLE_WAIT)
                 && self.sender.send(work).is_err()
@@ -249,12 +249,14 @@ impl Conductor {
 
     /// Seals the largest buffers under memory pressure.
     fn relieve(&mut self) {
-        let used: usize = self.report.fetched_bytes() + self.partitions.values().map(Partition::memory_bytes).sum::<usize>();
-        let leaving: usize = self
+        let encoding = self.encoding_bytes();
+        let used = self.report.fetched_bytes() + encoding + self.partitions.values().map(Partition::memory_bytes).sum::<usize>();
+        let sealed: usize = self
             .partitions
             .values()
             .map(|p| if p.asked.is_some() { p.buffer_bytes() } else { 0 } + p.flight.as_ref().map_or(0, |flight| flight.bytes))
             .sum();
+        let leaving = encoding + sealed;
         let relief =
             self.partitions.values().any(|p| p.flight.is_some() || p.asked.is_some() || (p.replay.is_none() && p.buffered.is_some()));
         self.budget.observe(used, relief);
@@ -266,6 +268,16 @@ impl Conductor {
             largest.asked = Some(SealReason::Memory);
             excess = excess.saturating_sub(largest.buffer_bytes().max(1));
         }
+    }
+
+    /// Returns the memory that the encoders add to the sealed buffers that they have at a time.
+    fn encoding_bytes(&self) -> usize {
+        let (mut sealed, mut largest) = (0, 0);
+        for bytes in self.partitions.values().map(Partition::encoding_bytes).filter(|bytes| *bytes > 0) {
+            sealed += 1;
+            largest = largest.max(bytes);
+        }
+        largest * self.context.encoders.min(sealed)
     }
 
     /// Lets one replay at a time come to its end where all of them do not fit into memory together: none can be sealed early.

@@ -26,7 +26,12 @@ pub(super) enum Phase {
 /// The buffer of a partition, or a note that an encoder has it.
 pub(super) enum Slot {
     Idle(Box<Buffer>),
-    Busy { memory_bytes: usize },
+    Busy {
+        /// Memory of the buffer when the encoder got it.
+        buffer_bytes: usize,
+        /// Memory of the messages that go into it.
+        filling_bytes: usize,
+    },
 }
 
 /// A sealed range on its way to S3.
@@ -34,6 +39,8 @@ pub(super) enum Slot {
 pub(super) struct Flight {
     /// Memory that it holds.
     pub(super) bytes: usize,
+    /// Memory that an encoder adds to it; 0 once its bytes are made.
+    pub(super) encoding_bytes: usize,
     /// Whether its bytes are made already.
     pub(super) encoded: bool,
     /// Kafka timestamp of its first record.
@@ -272,15 +279,28 @@ impl Partition {
 
     /// Returns the memory held: buffer, pending records and what is on its way.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.buffer_bytes() + self.pending_bytes + self.flight.as_ref().map_or(0, |flight| flight.bytes)
+        self.buffer_bytes() + self.waiting_bytes() + self.flight.as_ref().map_or(0, |flight| flight.bytes)
     }
 
     /// Returns the memory of the buffer alone.
     pub(super) fn buffer_bytes(&self) -> usize {
         match &self.slot {
             Slot::Idle(buffer) => buffer.memory_bytes(),
-            Slot::Busy { memory_bytes } => *memory_bytes,
+            Slot::Busy { buffer_bytes, .. } => *buffer_bytes,
         }
+    }
+
+    /// Returns the memory of the messages that are not yet in the buffer, whether an encoder has them or not.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        match &self.slot {
+            Slot::Idle(_) => self.pending_bytes,
+            Slot::Busy { filling_bytes, .. } => self.pending_bytes + filling_bytes,
+        }
+    }
+
+    /// Returns the memory that an encoder will add to the sealed buffer that it has, or that waits for one.
+    pub(super) fn encoding_bytes(&self) -> usize {
+        self.flight.as_ref().map_or(0, |flight| flight.encoding_bytes)
     }
 
     /// Returns how many records are known to be in the log and not yet durable.

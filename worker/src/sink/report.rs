@@ -294,7 +294,7 @@ fn gauges(context: &Context, partitions: &BTreeMap<i32, Partition>, now_millis: 
     let metrics = &context.metrics;
     let (mut buffered, mut sealed, mut uploading) = (0, 0, 0);
     for partition in partitions.values() {
-        buffered += partition.buffer_bytes() + partition.pending_bytes;
+        buffered += partition.buffer_bytes() + partition.waiting_bytes();
         match &partition.flight {
             Some(flight) if flight.encoded => uploading += flight.bytes,
             Some(flight) => sealed += flight.bytes,

@@ -99,8 +99,8 @@ impl Conductor {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let ticket = Ticket { partition: id, generation: partition.generation };
         let Some(buffer) = partition.take_buffer() else { return };
-        let bytes = buffer.memory_bytes();
-        partition.flight = Some(Flight { bytes, oldest_millis: partition.oldest_millis, ..Flight::default() });
+        let (bytes, encoding_bytes) = (buffer.memory_bytes(), buffer.encoding_bytes());
+        partition.flight = Some(Flight { bytes, encoding_bytes, oldest_millis: partition.oldest_millis, ..Flight::default() });
         partition.replay = None;
         partition.replay_passed = false;
         partition.start_range(plan.last + 1, replacement);
@@ -130,6 +130,7 @@ impl Conductor {
         let Some(partition) = self.current(ticket) else { return };
         if let Some(flight) = &mut partition.flight {
             flight.encoded = true;
+            flight.encoding_bytes = 0;
             flight.bytes = bodies.iter().map(|body| body.bytes.len()).sum();
             flight.objects = bodies.iter().map(|body| (body.object.zone, body.object.rows, body.bytes.len())).collect();
         }
@@ -283,8 +284,8 @@ impl Conductor {
 impl Partition {
     /// Takes the buffer out; None while an encoder has it.
     fn take_buffer(&mut self) -> Option<Box<Buffer>> {
-        let memory_bytes = self.buffer_bytes() + self.pending_bytes;
-        match std::mem::replace(&mut self.slot, Slot::Busy { memory_bytes }) {
+        let now_busy = Slot::Busy { buffer_bytes: self.buffer_bytes(), filling_bytes: self.pending_bytes };
+        match std::mem::replace(&mut self.slot, now_busy) {
             Slot::Idle(buffer) => Some(buffer),
             busy @ Slot::Busy { .. } => {
                 self.slot = busy;
