@@ -173,7 +173,11 @@ fn collect(value: Value, document: usize, documents: &mut Vec<Document>) -> Resu
 }
 
 fn describe(error: &serde_yaml::Error) -> String {
-    let text = error.to_string();
+    let mut text = error.to_string();
+    // What libyaml says of a tab at a line's start helps nobody.
+    if text.contains("cannot start any token") {
+        text.push_str("; indent with spaces, not tabs, and quote texts that start with @, ` or %");
+    }
     match error.location() {
         Some(place) if !text.contains(" line ") => format!("{text} at line {} column {}", place.line(), place.column()),
         Some(_) | None => text,

@@ -31,7 +31,10 @@ pub(crate) fn check(schema: &TableSchema, findings: &mut Findings) -> Schema {
 pub(crate) fn position(schema: &Schema, path: &str, name: &str, findings: &mut Findings) -> Option<usize> {
     let found = schema.position(name);
     if found.is_none() {
-        let remedy = suggest::remedy(name, schema.columns.iter().map(|column| column.name.as_str()));
+        let remedy = match schema.columns.iter().find(|column| column.from == name) {
+            Some(column) => format!("name the column, {}, not the field that it is read from", column.name),
+            None => suggest::remedy(name, schema.columns.iter().map(|column| column.name.as_str())),
+        };
         findings.wrong(path, name, "is no declared column", &remedy);
     }
     found

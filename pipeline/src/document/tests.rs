@@ -73,6 +73,10 @@ fn says_what_is_no_pipeline() {
         ("a: !Ref b", "document 1: document.a: the YAML tag !Ref has no meaning here; remove it, or quote the text"),
         ("? [1]\n: 2", "document 1: document: holds a key that is not text; quote the key"),
         ("1: a\n\"1\": b", "document 1: document: the key 1 stands twice; remove one"),
+        (
+            "a: @b",
+            "document 1: not YAML: found character that cannot start any token at line 1 column 4, while scanning for the next token; indent with spaces, not tabs, and quote texts that start with @, ` or %",
+        ),
         ("a: *b", "document 1: not YAML: unknown anchor at line 1 column 4"),
     ];
     for (text, expected) in cases {

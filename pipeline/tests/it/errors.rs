@@ -253,6 +253,7 @@ fn kafka_and_producer_are_explained() {
             ("a producer too many", vec![("/spec/source", json!({"type": "ExternalTopic"}))]),
             ("an external topic", vec![("/spec/source", json!({"type": "ExternalTopic"})), ("/spec/producer", Value::Null)]),
             ("no such key", vec![("/spec/producer/keyColumn", json!("sybmol"))]),
+            ("the field of a key", vec![("/spec/producer/keyColumn", json!("Ticker")), ("/spec/schema/columns/0/from", json!("Ticker"))]),
             ("no String for a key", vec![("/spec/producer/keyColumn", Value::Null), ("/spec/schema/columns/0/type", json!("Int"))]),
             ("slots in the topic of the records", vec![("/spec/producer/slotsTopic", json!("ticks.us-equities"))]),
             ("a long transaction", vec![("/spec/producer/transactionInterval", json!("30s"))]),

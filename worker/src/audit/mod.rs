@@ -12,6 +12,7 @@ mod zones;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic;
 
 use futures::StreamExt;
 use stockpipeline::checked::Pipeline;
@@ -28,7 +29,7 @@ use crate::store::{Store, StoreError};
 
 /// Keys of one page of a listing.
 const PAGE_KEYS: usize = 1000;
-/// Plans that are proven at once; each holds one object and its plan's offsets in memory.
+/// Plans that are proven at once; each holds a few objects and its plan's offsets in memory.
 const PLANS_AT_ONCE: usize = 4;
 
 /// What the last plan of a chain may be.
@@ -198,14 +199,18 @@ impl Walk<'_> {
     }
 
     async fn prove_all(&mut self, plans: Vec<(PlanPlace, bool)>) -> Result<(), AuditError> {
-        let store = self.store;
-        let proofs = futures::stream::iter(plans).map(|(place, done)| async move {
-            let proof = prove(store, &place).await?;
-            Ok::<_, AuditError>((place, done, proof))
+        let proofs = futures::stream::iter(plans).map(|(place, done)| {
+            let store = self.store.clone();
+            // On tasks of their own: many small objects cost more processor time than waiting. They only read, so one that
+            // outlives the error of another does no harm.
+            tokio::spawn(async move {
+                let proof = prove(&store, &place).await?;
+                Ok::<_, AuditError>((place, done, proof))
+            })
         });
         let mut proofs = std::pin::pin!(proofs.buffered(PLANS_AT_ONCE));
         while let Some(proven) = proofs.next().await {
-            let (place, done, proof) = proven?;
+            let (place, done, proof) = proven.unwrap_or_else(|failed| panic::resume_unwind(failed.into_panic()))?;
             if let Some(proof) = proof {
                 self.take(place, done, proof).await?;
             }

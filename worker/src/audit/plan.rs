@@ -1,9 +1,10 @@
 //! Proves one plan: its objects exist, name it, and hold the rows that it lists, each offset once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use stockpipeline::layout::{Epoch, LedgerKeys, parse_object_key};
 use stockpipeline::plan::{Plan, PlannedObject, ZoneName};
 
@@ -12,7 +13,10 @@ use super::report::{Difference, DifferenceKind, Zones};
 use super::rows::{Format, Rows, read};
 use super::{AuditError, hash_of};
 use crate::error::line;
-use crate::store::Store;
+use crate::store::{ObjectInfo, Store};
+
+/// Most objects of one plan that are read at once: requests wait for the network, not for a core.
+const MAX_OBJECTS_AT_ONCE: usize = 8;
 
 /// Where a plan stands in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +80,12 @@ pub(super) async fn prove(store: &Store, place: &PlanPlace) -> Result<Option<Pro
     proof.listed = plan.objects.len();
     let mut offsets = Offsets { raw: plan.rules.raw.as_ref().map(|_| Vec::new()), rows: plan.rules.processed.as_ref().map(|_| Vec::new()) };
     let mut all_read = true;
+    let keys: Vec<String> = plan.objects.iter().map(|object| object.key.clone()).collect();
+    let fetches = futures::stream::iter(keys).map(|key| fetch(store, key));
+    let mut fetches = std::pin::pin!(fetches.buffered(objects_at_once(plan.objects.len())));
     for object in &plan.objects {
-        match prove_object(store, &plan, object, &mut proof).await? {
+        let found = fetches.next().await.transpose()?.flatten();
+        match prove_object(&plan, object, found, &mut proof).await {
             Some(rows) => take_rows(object.zone, rows, &mut offsets, &mut proof),
             None => all_read = false,
         }
@@ -98,25 +106,36 @@ fn parse(body: &[u8], place: &PlanPlace) -> Result<Plan, String> {
         let Plan { epoch, partition, first, .. } = plan;
         return Err(format!("is of epoch {}, partition {partition}, offset {first} and stands under another plan's key", epoch.as_str()));
     }
-    for (index, object) in plan.objects.iter().enumerate() {
+    let mut keys = HashSet::with_capacity(plan.objects.len());
+    for object in &plan.objects {
         let range = parse_object_key(&object.key);
         if range != Some((plan.epoch.short().to_owned(), plan.partition, plan.first, plan.last)) {
             return Err(format!("lists {:?}, whose name is of another plan", object.key));
         }
-        if plan.objects[..index].iter().any(|other| other.key == object.key) {
+        if !keys.insert(object.key.as_str()) {
             return Err(format!("lists {:?} twice", object.key));
         }
     }
     Ok(plan)
 }
 
+/// Returns how many of a plan's objects are held at once: not more than about an eighth of its bytes.
+fn objects_at_once(listed: usize) -> usize {
+    (listed / 8).clamp(1, MAX_OBJECTS_AT_ONCE)
+}
+
+/// Returns an object that a plan lists; None where it is missing.
+async fn fetch(store: &Store, key: String) -> Result<Option<(ObjectInfo, Bytes)>, AuditError> {
+    store.get_with_info(&key).await.map_err(AuditError::reading(&key))
+}
+
 /// Returns the rows of one object, or None where it is missing or unreadable.
-async fn prove_object(store: &Store, plan: &Plan, object: &PlannedObject, proof: &mut Proof) -> Result<Option<Rows>, AuditError> {
+async fn prove_object(plan: &Plan, object: &PlannedObject, found: Option<(ObjectInfo, Bytes)>, proof: &mut Proof) -> Option<Rows> {
     let key = object.key.as_str();
     proof.keys.push(hash_of(key));
-    let Some(info) = store.head(key).await.map_err(AuditError::reading(key))? else {
+    let Some((info, body)) = found else {
         proof.missing.push(key.to_owned());
-        return Ok(None);
+        return None;
     };
     if !plan.claims(&info.metadata) {
         proof.differs(
@@ -127,11 +146,7 @@ async fn prove_object(store: &Store, plan: &Plan, object: &PlannedObject, proof:
     }
     let Some(format) = Format::of(object.zone, &plan.rules) else {
         proof.differs(DifferenceKind::Plan, key, format!("its plan lists it in the {} zone and has no such zone", object.zone.label()));
-        return Ok(None);
-    };
-    let Some(body) = store.get(key).await.map_err(AuditError::reading(key))? else {
-        proof.missing.push(key.to_owned());
-        return Ok(None);
+        return None;
     };
     let counts = proof.zones.of(object.zone);
     counts.objects += 1;
@@ -149,11 +164,11 @@ async fn prove_object(store: &Store, plan: &Plan, object: &PlannedObject, proof:
             if object.zone == ZoneName::Processed {
                 proof.hive_partitions.push(hash_of(key.rsplit_once('/').map_or("", |(folder, _)| folder)));
             }
-            Ok(Some(rows))
+            Some(rows)
         }
         Err((kind, detail)) => {
             proof.differs(kind, key, detail);
-            Ok(None)
+            None
         }
     }
 }

@@ -53,6 +53,8 @@ struct View {
     thousandths: Option<u64>,
     stored: u64,
     is_storing: bool,
+    /// Whether all is stored, and read back to be proven.
+    is_proving: bool,
 }
 
 impl View {
@@ -66,11 +68,15 @@ impl View {
             total: (total > 0).then_some(total),
             stored: u64::try_from(stored).unwrap_or(0),
             is_storing: progress.produced_all.load(Ordering::Acquire),
+            is_proving: progress.drained(),
         }
     }
 
     fn line(&self, elapsed: Duration) -> String {
         let (read, stored) = (thousands(self.read), thousands(self.stored));
+        if self.is_proving {
+            return format!("proving: all {read} rows are stored, and read back");
+        }
         if self.is_storing {
             return format!("storing: {stored} of {read} rows");
         }
@@ -101,6 +107,7 @@ pub(super) fn per_second(rows: u64, elapsed: Duration) -> u64 {
 
 fn draw(bar: &ProgressBar, view: &View) {
     let (template, position, length) = match (view.is_storing, view.total, view.thousandths) {
+        _ if view.is_proving => ("proving   {spinner} all {human_pos} rows are stored, and read back", view.read, None),
         (true, ..) => ("storing   {wide_bar} {human_pos}/{human_len} rows", view.stored, Some(view.read)),
         (false, Some(total), _) => ("producing {wide_bar} {human_pos}/{human_len} rows  {msg}  ETA {eta}", view.read, Some(total)),
         (false, None, Some(done)) => ("producing {wide_bar} {percent} %  {msg}  ETA {eta}", done, Some(1000)),
@@ -127,20 +134,21 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_known() {
-        let view = View { read: 4000, total: None, thousandths: None, stored: 1000, is_storing: false };
+        let view = View { read: 4000, total: None, thousandths: None, stored: 1000, is_storing: false, is_proving: false };
         check(view, "4,000 rows, 1,000 stored, 2,000 rows/s");
         check(View { total: Some(10_000), ..view }, "4,000 of 10,000 rows, 1,000 stored, 2,000 rows/s, 3 s left");
         check(View { thousandths: Some(250), ..view }, "4,000 rows, 25 % of the file, 1,000 stored, 2,000 rows/s, 6 s left");
         check(View { read: 0, stored: 0, total: Some(5), ..view }, "0 of 5 rows, 0 stored, 0 rows/s");
         check(View { is_storing: true, ..view }, "storing: 1,000 of 4,000 rows");
+        check(View { is_storing: true, is_proving: true, stored: 4000, ..view }, "proving: all 4,000 rows are stored, and read back");
     }
 
     #[test]
     fn every_template_is_well_formed() {
         let bar = ProgressBar::hidden();
-        for is_storing in [false, true] {
+        for (is_storing, is_proving) in [(false, false), (true, false), (true, true)] {
             for (total, thousandths) in [(None, None), (None, Some(500)), (Some(5), Some(500))] {
-                draw(&bar, &View { read: 1, total, thousandths, stored: 0, is_storing });
+                draw(&bar, &View { read: 1, total, thousandths, stored: 0, is_storing, is_proving });
             }
         }
     }

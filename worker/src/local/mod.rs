@@ -144,22 +144,17 @@ async fn run_over(local: &Local, feed: Feed, server: &EmbeddedS3, auditor: &Stor
     }
     let pipeline = Arc::new(home::at_home(local.pipeline.clone(), &broker.bootstrap_servers(), &server.endpoint()));
     let epoch = home::epoch(&local.pipeline, feed.fingerprint());
-    let started = Instant::now();
     let progress = Arc::new(Progress::new(usize::try_from(partitions).unwrap_or(0)));
     let journey = Journey { local, pipeline: Arc::clone(&pipeline), epoch, progress: Arc::clone(&progress) };
     let ended = CancellationToken::new();
     let watch = bar::watch(local.screen.clone(), &progress, ended.clone());
     let travel = async {
-        let outcome = journey.travel(feed, server).await;
+        let proven = journey.travel_and_prove(feed, server, auditor).await;
         ended.cancel();
-        outcome
+        proven
     };
-    let (outcome, ()) = tokio::join!(travel, watch);
-    let outcome = outcome?;
-    let elapsed = started.elapsed();
-    let finished = progress.drained();
-    let tail = if outcome.drained { Tail::MustBeComplete } else { Tail::MayBeInProgress };
-    let mut report = audit::run(auditor, &pipeline, tail).await.map_err(LocalError::Audit)?;
+    let (proven, ()) = tokio::join!(travel, watch);
+    let Proven { records, finished, elapsed, mut report } = proven?;
     let rows_read = progress.rows_read.load(Ordering::Acquire);
     if finished {
         compare_with_source(&mut report, &journey.epoch, rows_read);
@@ -173,7 +168,7 @@ async fn run_over(local: &Local, feed: Feed, server: &EmbeddedS3, auditor: &Stor
         name: pipeline.name.clone(),
         finished,
         rows_read,
-        rows_stored: outcome.records,
+        rows_stored: records,
         elapsed,
         report,
         places: Places::of(&pipeline, &local.output),
@@ -235,6 +230,14 @@ fn tables(pipeline: &Pipeline) -> String {
     text.join("\n")
 }
 
+/// What a run has made durable, and what the audit says of it.
+struct Proven {
+    records: u64,
+    finished: bool,
+    elapsed: Duration,
+    report: Report,
+}
+
 /// Producer and sink of one run.
 struct Journey<'a> {
     local: &'a Local,
@@ -244,6 +247,16 @@ struct Journey<'a> {
 }
 
 impl Journey<'_> {
+    /// Runs producer and sink, and audits what is stored then.
+    async fn travel_and_prove(&self, feed: Feed, server: &EmbeddedS3, auditor: &Store) -> Result<Proven, LocalError> {
+        let started = Instant::now();
+        let outcome = self.travel(feed, server).await?;
+        let (finished, elapsed) = (self.progress.drained(), started.elapsed());
+        let tail = if outcome.drained { Tail::MustBeComplete } else { Tail::MayBeInProgress };
+        let report = audit::run(auditor, &self.pipeline, tail).await.map_err(LocalError::Audit)?;
+        Ok(Proven { records: outcome.records, finished, elapsed, report })
+    }
+
     /// Runs producer and sink until everything is durable, or until the run is asked to stop or can't go on.
     async fn travel(&self, feed: Feed, server: &EmbeddedS3) -> Result<sink::Outcome, LocalError> {
         let identity = Identity { client_id: WORKER.to_owned(), ..Identity::default() };

@@ -113,7 +113,7 @@ impl Summary {
         let plans: u64 = self.report.chains.iter().map(|chain| chain.plans).sum();
         let (chains, epochs) = (self.report.chains.len(), epochs(&self.report));
         match self.report.difference_count {
-            0 => write!(formatter, "\naudit: clean, {} plans of {chains} partitions prove each offset once", thousands(plans))?,
+            0 => write!(formatter, "\naudit: clean, {} plans over {chains} partitions prove each offset once", thousands(plans))?,
             count => write!(formatter, "\naudit: {} differences", thousands(count))?,
         }
         if epochs > 1 {

@@ -1,6 +1,6 @@
 //! The requests about single objects: what an attempt sends and what an answer means.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
@@ -30,6 +30,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; never for what may heal, unless `give_up_after` is set.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.get_with_info(key).await?.map(|(_, body)| body))
+    }
+
+    /// Returns an object's size and metadata with its bytes, in one request; None when there is none of that key.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn get_with_info(&self, key: &str) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
         let act = Act { operation: "GetObject", key, effect: Effect::Read };
         self.run(act, |client| async move {
             let answer = match client.get_object().bucket(self.bucket()).key(key).send().await {
@@ -37,8 +45,9 @@ impl Store {
                 Err(error) => return missing_or(Failure::of(&error)),
             };
             require_tag(answer.e_tag.as_deref())?;
+            let info = info(answer.content_length, answer.metadata, answer.last_modified);
             let body = answer.body.collect().await.map_err(|error| broke_off(&error))?;
-            Ok((Some(body.into_bytes()), "200"))
+            Ok((Some((info, body.into_bytes())), "200"))
         })
         .await
     }
@@ -56,11 +65,7 @@ impl Store {
                 Err(error) => return Err(Failure::of(&error)),
             };
             require_tag(answer.e_tag.as_deref())?;
-            let info = ObjectInfo {
-                size: answer.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
-                metadata: answer.metadata.unwrap_or_default().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
-                modified_millis: millis(answer.last_modified),
-            };
+            let info = info(answer.content_length, answer.metadata, answer.last_modified);
             Ok((Some(info), "200"))
         })
         .await
@@ -157,6 +162,14 @@ impl Store {
             let what = format!("{:?} was not deleted: {code} {message}", error.key().unwrap_or_default());
             Err(Failure::new(reason(500, code, message), "other", &what))
         })
+    }
+}
+
+fn info(length: Option<i64>, metadata: Option<HashMap<String, String>>, modified: Option<DateTime>) -> ObjectInfo {
+    ObjectInfo {
+        size: length.and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+        metadata: metadata.unwrap_or_default().into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect(),
+        modified_millis: millis(modified),
     }
 }
 

@@ -4,7 +4,7 @@ mod dialects;
 mod download;
 mod orders;
 mod packed;
-mod real_data;
+pub(crate) mod real_data;
 
 use std::path::Path;
 

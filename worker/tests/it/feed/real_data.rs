@@ -8,7 +8,7 @@ use stockpipeline::schema::{ColumnType, EpochUnit, Schema, TimeReading};
 use super::{column, decimal, iso, open, places, replay, rest, schema, value};
 
 /// Returns the path of a data set, or says that its test is skipped.
-fn data(path: &str) -> Option<PathBuf> {
+pub(crate) fn data(path: &str) -> Option<PathBuf> {
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let folders = [
         std::env::var_os("STOCKPIPELINE_DATA").map(PathBuf::from),

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use arrow::array::AsArray;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::command_line::{example, worker};
+
+mod days;
+mod real_data;
 
 /// Rows of the demo's file.
 const DEMO_ROWS: u64 = 12_154;
@@ -48,21 +51,27 @@ fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Returns the rows of all Parquet files under a folder.
+fn batches(folder: &Path) -> Vec<RecordBatch> {
+    let mut found = Vec::new();
+    files(folder, "parquet", &mut found);
+    let readers = found.iter().map(|path| {
+        let file = std::fs::File::open(path).unwrap();
+        ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap()
+    });
+    readers.flatten().map(Result::unwrap).collect()
+}
+
 /// Returns rows, sum of volumes and sum of close prices (in ten-thousandths) by symbol, from the Parquet files.
 fn sums_of_files(folder: &Path) -> BTreeMap<String, (u64, i64, i128)> {
     let mut sums = BTreeMap::<String, (u64, i64, i128)>::new();
-    let mut found = Vec::new();
-    files(folder, "parquet", &mut found);
-    for path in found {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap().build().unwrap() {
-            let batch = batch.unwrap();
-            let symbols = batch.column_by_name("symbol").unwrap().as_string::<i32>().clone();
-            let closes = batch.column_by_name("close").unwrap().as_primitive::<Decimal128Type>().clone();
-            let volumes = batch.column_by_name("volume").unwrap().as_primitive::<Int64Type>().clone();
-            for row in 0..batch.num_rows() {
-                let sum = sums.entry(symbols.value(row).to_owned()).or_default();
-                *sum = (sum.0 + 1, sum.1 + volumes.value(row), sum.2 + closes.value(row));
-            }
+    for batch in batches(folder) {
+        let symbols = batch.column_by_name("symbol").unwrap().as_string::<i32>().clone();
+        let closes = batch.column_by_name("close").unwrap().as_primitive::<Decimal128Type>().clone();
+        let volumes = batch.column_by_name("volume").unwrap().as_primitive::<Int64Type>().clone();
+        for row in 0..batch.num_rows() {
+            let sum = sums.entry(symbols.value(row).to_owned()).or_default();
+            *sum = (sum.0 + 1, sum.1 + volumes.value(row), sum.2 + closes.value(row));
         }
     }
     sums
