@@ -213,6 +213,11 @@ impl Running {
         self.join()
     }
 
+    /// Returns how many of its slots the source has ended for.
+    pub(super) fn completed_slots(&self) -> usize {
+        self.status.read().producer.iter().flat_map(|producer| &producer.slots).filter(|slot| slot.completed).count()
+    }
+
     pub(super) fn slots(&self) -> BTreeSet<u32> {
         self.status.read().producer.iter().flat_map(|producer| &producer.slots).map(|slot| slot.slot).collect()
     }
