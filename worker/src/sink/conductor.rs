@@ -141,22 +141,31 @@ impl Conductor {
         }
         let busy = self.partitions.values().any(|partition| !partition.is_idle() || partition.flight.is_some());
         let taken = self.source.take(if busy { BUSY_WAIT } else { IDLE_WAIT });
+        // Partitions whose records are dropped here and fetched again: an end that was met behind those records is not reached yet.
+        let mut again = Vec::new();
         for run in taken.runs {
             let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
+            if again.contains(&partition.id) {
+                continue;
+            }
             if let Some(epoch) = partition.unchecked_epoch.take() {
                 // A seek with the epoch of the last plan's end makes the broker say whether the log was cut below it; librdkafka
                 // does not ask at an assignment. What came before the answer comes again.
                 self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: Some(epoch) }]);
+                again.push(partition.id);
                 continue;
             }
             if partition.skips_the_end(&run) {
                 self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: None }]);
+                again.push(partition.id);
                 continue;
             }
             partition.accept(run);
         }
         for signal in taken.signals {
-            self.heed(signal);
+            if !matches!(signal, Signal::End { partition, .. } if again.contains(&partition)) {
+                self.heed(signal);
+            }
         }
     }
 
