@@ -298,7 +298,7 @@ impl Starter<'_> {
 
     /// Waits a moment; None when the sink was asked to stop.
     fn pause(&self) -> Option<()> {
-        let stopped = self.runtime.block_on(tokio::time::timeout(AGAIN, self.context.shutdown.cancelled()));
+        let stopped = self.runtime.block_on(async { tokio::time::timeout(AGAIN, self.context.shutdown.cancelled()).await });
         stopped.is_err().then_some(())
     }
 
