@@ -201,6 +201,12 @@ impl Positions {
         self.owned().filter_map(|(slot, _)| self.from.get(slot as usize).copied()).min()
     }
 
+    /// Returns whether slots are owned and each is committed up to this row.
+    #[must_use]
+    pub fn has_reached(&self, end: u64) -> bool {
+        !self.is_empty() && self.owned().all(|(_, row)| row >= end)
+    }
+
     /// Returns what a commit has to say once all rows below `cursor` were fed or skipped: slots whose row moves, and to where.
     #[must_use]
     pub fn advanced(&self, cursor: u64) -> Vec<(u32, u64)> {

@@ -28,6 +28,8 @@ pub(super) struct Standing<'a> {
     pub(super) positions: &'a Positions,
     /// Next row of the source.
     pub(super) cursor: u64,
+    /// Row behind the source's last one, once it was met.
+    pub(super) end: Option<u64>,
     pub(super) queued: u64,
 }
 
@@ -141,7 +143,11 @@ impl Report {
         context.metrics.set_queue_messages(standing.queued);
         self.status.state = standing.state;
         self.status.producer = Some(ProducerStatus {
-            slots: standing.positions.owned().map(|(slot, row)| SlotStatus { slot, row, completed: is_complete }).collect(),
+            slots: standing
+                .positions
+                .owned()
+                .map(|(slot, row)| SlotStatus { slot, row, completed: standing.end.is_some_and(|end| row >= end) })
+                .collect(),
             source_position: standing.cursor,
             source_rows: context.feed.rows_total(),
             rows: self.rows,

@@ -78,7 +78,8 @@ pub(super) struct Session<'a> {
     outstanding: Vec<Outstanding>,
     key: Vec<u8>,
     value: Vec<u8>,
-    has_ended: bool,
+    /// Row behind the source's last one, once it was met.
+    end: Option<u64>,
 }
 
 impl<'a> Session<'a> {
@@ -118,7 +119,7 @@ impl<'a> Session<'a> {
             outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
             key: Vec::new(),
             value: Vec::new(),
-            has_ended: false,
+            end: None,
         }))
     }
 
@@ -169,25 +170,28 @@ impl<'a> Session<'a> {
             self.commit(report)?;
         }
         match fed {
-            Fed::Turn => self.has_ended = false,
+            Fed::Turn => {}
             Fed::Wait(wait) => {
-                self.has_ended = false;
                 let wait = wait.min(self.batch_left()).clamp(LEAST_WAIT, IDLE_WAIT);
                 for event in self.group.poll(wait) {
                     self.answer(event, report)?;
                 }
             }
-            Fed::End => self.has_ended = true,
+            Fed::End => self.end = self.cursor,
         }
         self.show(report);
-        let is_done = self.has_ended && self.pending.is_empty() && self.context.when_done == WhenDone::Return;
-        Ok(if is_done && !self.positions.is_empty() { Some(Ended::Completed) } else { None })
+        Ok(if self.is_complete() && self.context.when_done == WhenDone::Return { Some(Ended::Completed) } else { None })
+    }
+
+    /// Returns whether every slot of ours is committed up to the source's end, which slots that come or go back can undo.
+    fn is_complete(&self) -> bool {
+        self.pending.is_empty() && self.end.is_some_and(|end| self.positions.has_reached(end))
     }
 
     /// Returns how long to wait for the group: not at all while there are rows to feed.
     fn idle_wait(&self) -> Duration {
         let is_idle = self.positions.is_empty() && self.pending.is_empty();
-        if is_idle || self.has_ended || self.stale_since.is_some() || self.retry_at.is_some() { IDLE_WAIT } else { Duration::ZERO }
+        if is_idle || self.is_complete() || self.stale_since.is_some() || self.retry_at.is_some() { IDLE_WAIT } else { Duration::ZERO }
     }
 
     fn answer(&mut self, event: Event, report: &mut Report) -> Result<(), Failure> {
@@ -309,12 +313,13 @@ impl<'a> Session<'a> {
     fn show(&mut self, report: &mut Report) {
         let state = if self.positions.is_empty() {
             if self.group.metadata().is_some() && self.pending.is_empty() { State::Idle } else { State::Joining }
-        } else if self.has_ended && self.pending.is_empty() {
+        } else if self.is_complete() {
             State::Completed
         } else {
             State::Running
         };
-        let standing = Standing { state, positions: &self.positions, cursor: self.cursor.unwrap_or(0), queued: self.sender.queued() };
+        let (cursor, queued) = (self.cursor.unwrap_or(0), self.sender.queued());
+        let standing = Standing { state, positions: &self.positions, cursor, end: self.end, queued };
         report.stands(self.context, &standing);
     }
 }

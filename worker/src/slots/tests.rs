@@ -186,6 +186,10 @@ proptest! {
         }
         for replica in &mut replicas {
             replica.commit(&mut stored, &mut seen);
+            for (slot, _) in replica.positions.owned().filter(|_| replica.positions.has_reached(ROWS)) {
+                let delivered = seen.iter().filter(|row| slot_of(**row) == slot).count();
+                prop_assert_eq!(delivered, (0..ROWS).filter(|row| slot_of(*row) == slot).count(), "slot {} was called complete", slot);
+            }
             replica.reposition();
             feed(replica, ROWS);
             replica.commit(&mut stored, &mut seen);
@@ -196,4 +200,19 @@ proptest! {
             prop_assert_eq!(rows, expected, "slot {}", slot);
         }
     }
+}
+
+#[test]
+fn a_slot_that_is_taken_or_rewound_short_of_the_end_undoes_completion() {
+    let mut positions = Positions::new(2);
+    assert!(!positions.has_reached(0), "nothing is owned");
+    positions.take(0, 0);
+    positions.settle(&positions.advanced(10));
+    assert!(positions.has_reached(10));
+    positions.take(1, 4);
+    assert!(!positions.has_reached(10), "the other slot's rows are still to come");
+    positions.rewind();
+    assert!(!positions.has_reached(10));
+    positions.settle(&positions.advanced(10));
+    assert!(positions.has_reached(10));
 }
