@@ -18,6 +18,7 @@
 //! | [`table`] | the catalogue tables, for Glue and for SQL |
 //! | [`ddl`] | the Athena tables as SQL |
 //! | [`launch`] | how a worker is started and ends |
+//! | [`status`] | what a worker says of itself |
 
 pub mod check;
 pub mod checked;
@@ -32,6 +33,7 @@ pub mod plan;
 pub mod rules;
 pub mod schema;
 pub mod spec;
+pub mod status;
 pub mod table;
 pub mod value;
 

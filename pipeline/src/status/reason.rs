@@ -2,7 +2,41 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Class;
+use crate::launch::Exit;
+
+/// Who can do something about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The user: input, configuration, permissions.
+    User,
+    /// An outside system; it may heal.
+    External,
+    /// A bug in this program.
+    Bug,
+}
+
+impl Class {
+    /// Returns the label used in metrics and in `/status`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::External => "external",
+            Self::Bug => "bug",
+        }
+    }
+
+    /// Returns how a process ends on an error of this class.
+    #[must_use]
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::User => Exit::User,
+            Self::External => Exit::External,
+            Self::Bug => Exit::Bug,
+        }
+    }
+}
 
 /// A failure, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
