@@ -98,10 +98,11 @@ impl Lines {
         self.output.into_bytes()
     }
 
-    /// Returns the bytes of memory held.
+    /// Returns the bytes of memory held, and those of the copy into one piece that is still to come where it is large.
     pub(crate) fn memory_bytes(&self) -> usize {
         let (state, written) = match &self.compressor {
-            None => (0, 0),
+            // Freed segments go back to the system some time after their copy is there, so that both count.
+            None => (0, self.output.memory_bytes()),
             Some(Compressor::Gzip(encoder)) => (GZIP_STATE_BYTES, encoder.get_ref().memory_bytes()),
             Some(Compressor::Zstd(context)) => (context.sizeof(), 0),
         };

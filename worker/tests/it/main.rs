@@ -14,3 +14,4 @@ mod sink;
 mod source;
 mod store;
 mod topics;
+mod zone;
