@@ -98,11 +98,10 @@ impl Lines {
         self.output.into_bytes()
     }
 
-    /// Returns the bytes of memory held, and those of the copy into one piece that is still to come where it is large.
+    /// Returns the bytes of memory held.
     pub(crate) fn memory_bytes(&self) -> usize {
         let (state, written) = match &self.compressor {
-            // Freed segments go back to the system some time after their copy is there, so that both count.
-            None => (0, self.output.memory_bytes()),
+            None => (0, 0),
             Some(Compressor::Gzip(encoder)) => (GZIP_STATE_BYTES, encoder.get_ref().memory_bytes()),
             Some(Compressor::Zstd(context)) => (context.sizeof(), 0),
         };
