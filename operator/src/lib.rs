@@ -17,8 +17,10 @@
 pub mod catalog;
 pub mod change;
 pub mod claims;
+pub mod controller;
 pub mod crd;
 pub mod desired;
+pub mod error;
 mod hash;
 pub mod identity;
 pub mod scaler;
