@@ -13,6 +13,7 @@
 //! | [`catalog`] | the Glue tables of a pipeline, and what to do about the ones that are there |
 //! | [`scaler`] | how many workers there should be |
 //! | [`status`] | conditions and phase, and when they are written |
+//! | [`metrics`] | what the operator counts |
 
 pub mod catalog;
 pub mod change;
@@ -23,6 +24,7 @@ pub mod desired;
 pub mod error;
 mod hash;
 pub mod identity;
+pub mod metrics;
 pub mod scaler;
 pub mod settings;
 pub mod status;
