@@ -10,18 +10,35 @@
 //! | [`change`] | what a new spec may not change about the one in force |
 //! | [`claims`] | which of two pipelines keeps what both claim |
 //! | [`desired`] | the Kubernetes objects of a pipeline |
-//! | [`catalog`] | the Glue tables of a pipeline, and what to do about the ones that are there |
+//! | [`catalog`] | the Glue and Athena objects of a pipeline, and what to do about the ones that are there |
 //! | [`scaler`] | how many workers there should be |
 //! | [`status`] | conditions and phase, and when they are written |
 //! | [`metrics`] | what the operator counts |
+//!
+//! Around the core, with clients and clocks:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
+//! | [`glue`] | Glue's API |
+//! | [`athena`] | Athena's API |
+//! | [`aws`] | as whom AWS is called, where to, how fast, and what a failure means |
+//! | [`limiter`] | how fast a service of AWS is called |
 
+pub mod athena;
+pub mod aws;
 pub mod catalog;
+pub mod catalogue;
 pub mod change;
 pub mod claims;
+pub mod controller;
 pub mod crd;
 pub mod desired;
+pub mod error;
+pub mod glue;
 mod hash;
 pub mod identity;
+pub mod limiter;
 pub mod metrics;
 pub mod scaler;
 pub mod settings;
