@@ -74,11 +74,11 @@ impl Fence {
     }
 }
 
-impl Predicate<http::Request<Body>> for Fence {
-    type Request = http::Request<Body>;
+impl Predicate<axum::http::Request<Body>> for Fence {
+    type Request = axum::http::Request<Body>;
 
-    fn check(&mut self, request: http::Request<Body>) -> Result<http::Request<Body>, BoxError> {
-        if request.method() != http::Method::GET {
+    fn check(&mut self, request: axum::http::Request<Body>) -> Result<axum::http::Request<Body>, BoxError> {
+        if request.method() != axum::http::Method::GET {
             Self::check(self)?;
         }
         Ok(request)
@@ -117,7 +117,7 @@ mod tests {
     fn reads_pass_and_writes_do_not() {
         let mut fence = Fence::closed();
         for (method, passes) in [("GET", true), ("PATCH", false), ("POST", false), ("PUT", false), ("DELETE", false)] {
-            let request = http::Request::builder().method(method).body(Body::empty()).unwrap();
+            let request = axum::http::Request::builder().method(method).body(Body::empty()).unwrap();
             assert_eq!(Predicate::check(&mut fence, request).is_ok(), passes, "{method}");
         }
     }

@@ -41,8 +41,9 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
 
 /// Reads an endpoint: scheme, host and port alone.
 pub(super) fn parse_endpoint(text: &str) -> Result<String, String> {
-    let uri = text.parse::<http::Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
-    let plain = uri.filter(|uri| uri.path() == "/" && uri.query().is_none() && uri.authority().is_some_and(|host| !host.as_str().contains('@')));
+    let uri = text.parse::<axum::http::Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
+    let plain =
+        uri.filter(|uri| uri.path() == "/" && uri.query().is_none() && uri.authority().is_some_and(|host| !host.as_str().contains('@')));
     match plain {
         Some(_) => Ok(text.to_owned()),
         None => Err("write scheme, host and port only, such as http://moto.aws.svc:5000".to_owned()),
