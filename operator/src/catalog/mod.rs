@@ -8,15 +8,21 @@
 //! | `difference` | in which fields a table differs, once both are normalised |
 //! | `decision` | whether that means to create, update, report or refuse |
 //! | `projection` | the table parameters from which Athena computes partitions |
+//! | `wanted` | everything that a pipeline wants of Glue and Athena, as one value |
+//! | `report` | what the status remembers of the catalogue, and what a look at it says |
 
 mod decision;
 mod difference;
 mod projection;
+mod report;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub use decision::{Decision, Policy, Refusal, decide};
 pub use difference::{Change, differences};
+pub use report::{Act, CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Removal};
+pub use wanted::{Place, WantedAthena, WantedCatalogue, WantedCrawler, WantedDatabase, WantedQuery, WantedView, WantedWorkgroup};
 
 use std::collections::BTreeMap;
 
@@ -108,6 +114,10 @@ pub struct Column {
 pub struct Owner(String);
 
 impl Owner {
+    fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Returns the owner that a pipeline is. A pipeline that is deleted and made again under its name owns its tables as before;
     /// `cluster` tells clusters apart that share an account.
     #[must_use]
