@@ -80,6 +80,14 @@ pub(crate) fn set(body: &mut Value, pointer: &str, value: Value) {
     }
 }
 
+/// Returns what the operator reports of one role, whose Deployment has as many pods as it should.
+pub(crate) fn workers(replicas: u32, selector: &str) -> Value {
+    serde_json::json!({
+        "desired": replicas, "replicas": replicas, "readyReplicas": replicas, "summary": format!("{replicas}/{replicas}"),
+        "selector": selector, "configHash": "0123456789abcdef", "image": "worker:1",
+    })
+}
+
 /// Returns a file of the repository.
 pub(crate) fn repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
