@@ -1,6 +1,7 @@
 //! The custom resource on a real API server: what it accepts, refuses, stores and shows.
 
 mod definition;
+mod examples;
 mod explain;
 mod namespace;
 mod rules;
@@ -8,7 +9,6 @@ mod scale;
 mod show;
 mod stored;
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -86,11 +86,6 @@ pub(crate) fn workers(replicas: u32, selector: &str) -> Value {
         "desired": replicas, "replicas": replicas, "readyReplicas": replicas, "summary": format!("{replicas}/{replicas}"),
         "selector": selector, "configHash": "0123456789abcdef", "image": "worker:1",
     })
-}
-
-/// Returns a file of the repository.
-pub(crate) fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// Runs a program with a text as its input, and returns whether it ended well and all it said.

@@ -274,14 +274,17 @@ async fn lists_at_their_limits_cost_no_more_than_is_allowed() {
     let client = client().await;
     let namespace = Namespace::new(&client, "rules").await;
     let pipelines = namespace.api::<StockPipeline>();
-    let columns = serde_json::to_value(definition()).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-        ["properties"]["schema"]["properties"]["columns"]["maxItems"]
-        .as_u64()
-        .unwrap();
+    let columns =
+        serde_json::to_value(definition()).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+            ["schema"]["properties"]["columns"]["maxItems"]
+            .as_u64()
+            .unwrap();
     let wide = resource(FULL, "wide", |body| {
         let list = body.pointer_mut("/spec/schema/columns").unwrap().as_array_mut().unwrap();
         for number in list.len() as u64..columns {
-            list.push(json!({ "name": format!("a_column_with_quite_a_long_name_{number}"), "type": "Decimal", "precision": 18, "scale": 6 }));
+            list.push(
+                json!({ "name": format!("a_column_with_quite_a_long_name_{number}"), "type": "Decimal", "precision": 18, "scale": 6 }),
+            );
         }
     });
     let mut stored = pipelines.create(&PostParams::default(), &wide).await.unwrap();

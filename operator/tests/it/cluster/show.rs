@@ -19,7 +19,10 @@ async fn the_columns_tell_how_a_pipeline_is() {
     pipelines.create(&PostParams::default(), &resource(FULL, "quotes", |_| {})).await.unwrap();
     let get = ["-n", namespace.name(), "get", "sp"];
     let said = kubectl(&get, "").await;
-    assert_eq!(words(said.lines().next().unwrap()), ["NAME", "PHASE", "READY", "REASON", "PRODUCERS", "SINKS", "LAG", "LAST-COMMIT", "AGE"]);
+    assert_eq!(
+        words(said.lines().next().unwrap()),
+        ["NAME", "PHASE", "READY", "REASON", "PRODUCERS", "SINKS", "LAG", "LAST-COMMIT", "AGE"]
+    );
 
     let committed = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(90);
     let condition = json!({
