@@ -19,27 +19,41 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`arguments`] | the command line |
+//! | [`run`] | the process in a cluster: endpoints, election, controller, stop |
+//! | [`leader`] | which of several processes writes |
+//! | [`fence`] | whether this one still may |
+//! | [`http`] | `/livez`, `/readyz` and `/metrics` |
+//! | [`telemetry`] | log lines |
+//! | [`controller`] | keeps every pipeline as it is declared |
 //! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
 //! | [`glue`] | Glue's API |
 //! | [`athena`] | Athena's API |
 //! | [`aws`] | as whom AWS is called, where to, how fast, and what a failure means |
 //! | [`limiter`] | how fast a service of AWS is called |
 
+pub mod arguments;
 pub mod athena;
 pub mod aws;
 pub mod catalog;
 pub mod catalogue;
 pub mod change;
 pub mod claims;
+mod clock;
 pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod error;
+pub mod fence;
 pub mod glue;
 mod hash;
+pub mod http;
 pub mod identity;
+pub mod leader;
 pub mod limiter;
 pub mod metrics;
+pub mod run;
 pub mod scaler;
 pub mod settings;
 pub mod status;
+pub mod telemetry;
