@@ -19,27 +19,50 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`controller`] | decides who is looked at when; what follows is one look |
+//! | [`reconcile`] | one look in five steps: observe, check, desired, apply, status |
+//! | `observe` | what there is, from caches that watches keep, and from [`workers`]' own words |
+//! | `accept` | which spec is in force, with `revisions` of those that were accepted |
+//! | `sync`, `lifecycle` | when the catalogue is looked at; how many workers there should be now |
+//! | [`apply`], `children` | writes what differs, in an order that matters |
+//! | [`findings`], `publish`, [`events`] | what it all amounts to, written when it is worth it |
+//! | `finalize` | the end of a pipeline |
+//! | `memory` | what is remembered between two looks |
 //! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
 //! | [`glue`] | Glue's API |
 //! | [`athena`] | Athena's API |
 //! | [`aws`] | as whom AWS is called, where to, how fast, and what a failure means |
 //! | [`limiter`] | how fast a service of AWS is called |
 
+mod accept;
+pub mod apply;
 pub mod athena;
 pub mod aws;
 pub mod catalog;
 pub mod catalogue;
 pub mod change;
+mod children;
 pub mod claims;
 pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod error;
+pub mod events;
+mod finalize;
+pub mod findings;
 pub mod glue;
 mod hash;
 pub mod identity;
+mod lifecycle;
 pub mod limiter;
+mod memory;
 pub mod metrics;
+mod observe;
+mod publish;
+pub mod reconcile;
+mod revisions;
 pub mod scaler;
 pub mod settings;
 pub mod status;
+mod sync;
+pub mod workers;
