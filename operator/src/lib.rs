@@ -28,6 +28,12 @@
 //! | [`findings`], `publish`, [`events`] | what it all amounts to, written when it is worth it |
 //! | `finalize` | the end of a pipeline |
 //! | `memory` | what is remembered between two looks |
+//! | [`arguments`] | the command line |
+//! | [`run`] | the process in a cluster: endpoints, election, controller, stop |
+//! | [`leader`] | which of several processes writes |
+//! | [`fence`] | whether this one still may |
+//! | [`http`] | `/livez`, `/readyz` and `/metrics` |
+//! | [`telemetry`] | log lines |
 //! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
 //! | [`glue`] | Glue's API |
 //! | [`athena`] | Athena's API |
@@ -36,6 +42,7 @@
 
 mod accept;
 pub mod apply;
+pub mod arguments;
 pub mod athena;
 pub mod aws;
 pub mod catalog;
@@ -43,16 +50,20 @@ pub mod catalogue;
 pub mod change;
 mod children;
 pub mod claims;
+mod clock;
 pub mod controller;
 pub mod crd;
 pub mod desired;
 pub mod error;
 pub mod events;
+pub mod fence;
 mod finalize;
 pub mod findings;
 pub mod glue;
 mod hash;
+pub mod http;
 pub mod identity;
+pub mod leader;
 mod lifecycle;
 pub mod limiter;
 mod memory;
@@ -61,8 +72,10 @@ mod observe;
 mod publish;
 pub mod reconcile;
 mod revisions;
+pub mod run;
 pub mod scaler;
 pub mod settings;
 pub mod status;
 mod sync;
+pub mod telemetry;
 pub mod workers;
