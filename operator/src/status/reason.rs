@@ -301,6 +301,12 @@ pub enum CatalogSynced {
     UnrestrictedChange,
     /// A query or view is not what Athena takes.
     QueryDefinitionFailed,
+    /// A database or workgroup is missing and not to be made.
+    NotFound,
+    /// AWS fails or does not answer.
+    Unavailable,
+    /// AWS will never take it as it is.
+    InvalidInput,
     /// The pipeline has no catalogue.
     NotRequired,
 }
@@ -318,6 +324,9 @@ impl Reason for CatalogSynced {
             Self::ConcurrentModification => of("ConcurrentModification", Truth::False, Outlook::Waiting),
             Self::UnrestrictedChange => of("UnrestrictedChange", Truth::False, Outlook::Stalled),
             Self::QueryDefinitionFailed => of("QueryDefinitionFailed", Truth::False, Outlook::Stalled),
+            Self::NotFound => of("NotFound", Truth::False, Outlook::Waiting),
+            Self::Unavailable => of("Unavailable", Truth::False, Outlook::Waiting),
+            Self::InvalidInput => of("InvalidInput", Truth::False, Outlook::Stalled),
             Self::NotRequired => of("NotRequired", Truth::True, Outlook::Settled),
         }
     }
