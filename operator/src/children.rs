@@ -105,6 +105,9 @@ fn is_catalogued(catalog: &CatalogReport) -> bool {
         | CatalogSynced::NotRequired => true,
         CatalogSynced::Creating
         | CatalogSynced::AccessDenied
+        | CatalogSynced::NotFound
+        | CatalogSynced::Unavailable
+        | CatalogSynced::InvalidInput
         | CatalogSynced::Throttled
         | CatalogSynced::AlreadyExists
         | CatalogSynced::ConcurrentModification

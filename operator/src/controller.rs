@@ -36,7 +36,7 @@ const WAITING: usize = 1_024;
 /// Changes within this time are one: a burst of them ends in one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// How long what is under way may take to end once the operator is told to stop.
-const GRACE: Duration = Duration::from_millis(1_500);
+const GRACE: Duration = Duration::from_millis(800);
 /// Pipelines that one list request returns.
 const PAGE: u32 = 250;
 
@@ -117,7 +117,7 @@ impl Shared {
 }
 
 /// Keeps every pipeline as it is declared until `shutdown` is cancelled: then nothing more is written, and what is under way is cut
-/// short within two seconds.
+/// short within a second.
 ///
 /// # Errors
 /// [`ControllerError`] when it cannot go on; the process ends then.

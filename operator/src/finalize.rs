@@ -262,7 +262,7 @@ async fn catalogue(look: &Look<'_>, memory: &Remembered, spec: &Spec, policy: De
         return Part::Failed(pause.retry, pause.message.clone());
     }
     let status = memory.written.as_ref().map(|written| &written.status).or(look.object.status.as_ref());
-    match catalogue.remove(&wanted, &CatalogState::of(status), &policy).await {
+    match catalogue.remove(&wanted, &CatalogState::of(status), policy).await {
         Ok(_removal) => Part::Done,
         Err(error) => Part::Failed(error.retry(), error.to_string()),
     }

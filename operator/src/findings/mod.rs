@@ -115,6 +115,9 @@ fn with_missing(catalog: Finding<CatalogSynced>, said: &[Status]) -> Finding<Cat
         | CatalogSynced::Creating
         | CatalogSynced::DriftReported
         | CatalogSynced::AccessDenied
+        | CatalogSynced::NotFound
+        | CatalogSynced::Unavailable
+        | CatalogSynced::InvalidInput
         | CatalogSynced::Throttled
         | CatalogSynced::AlreadyExists
         | CatalogSynced::ConcurrentModification
