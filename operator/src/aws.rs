@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Place;
 use crate::error::chain;
+use crate::fence::Fence;
 use crate::limiter::Limiter;
 use crate::metrics::{Metrics, Service};
 use crate::settings::Grants;
@@ -183,13 +184,20 @@ pub struct Caller {
     limiter: Limiter,
     metrics: Metrics,
     deadline: Instant,
+    fence: Fence,
 }
 
 impl Caller {
     /// Returns a caller of which no call ends after the deadline.
     #[must_use]
     pub fn new(service: Service, limiter: Limiter, metrics: Metrics, deadline: Instant) -> Self {
-        Self { service, limiter, metrics, deadline }
+        Self { service, limiter, metrics, deadline, fence: Fence::open() }
+    }
+
+    /// Returns the caller behind a fence: nothing is asked of AWS by a process that does not lead any more.
+    #[must_use]
+    pub fn fenced(self, fence: Fence) -> Self {
+        Self { fence, ..self }
     }
 
     /// Returns when no call may go on any more.
@@ -214,6 +222,9 @@ impl Caller {
             |message: &str| Failure { operation, kind: FailureKind::Unavailable, code: "timeout".to_owned(), message: message.to_owned() };
         if !self.limiter.turn(self.deadline).await {
             return Err(Failure { kind: FailureKind::Throttled, ..timed_out("it would not have had its turn in time; it goes on later") });
+        }
+        if let Err(fenced) = self.fence.check() {
+            return Err(Failure { operation, kind: FailureKind::Unavailable, code: "fenced".to_owned(), message: fenced.to_string() });
         }
         let until = self.deadline.min(Instant::now() + CALL_TIMEOUT);
         let result = match tokio::time::timeout_at(until, request).await {

@@ -30,10 +30,11 @@ use crate::athena::{Athena, AthenaClient};
 use crate::aws::{Caller, Failure, FailureKind, NotGranted, check_grants, configuration};
 use crate::catalog::{CatalogReport, CatalogState, Mode, Place, Removal, Verdict, WantedCatalogue};
 use crate::error::Retry;
+use crate::fence::Fence;
 use crate::glue::{Glue, GlueClient};
 use crate::limiter::{Limiter, Limiters, Scope};
 use crate::metrics::{Metrics, Service};
-use crate::settings::{Grants, Settings};
+use crate::settings::{Grants, Rates, Settings};
 
 use athena::Listings;
 use partitions::Walks;
@@ -42,10 +43,6 @@ use partitions::Walks;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(50);
 /// Places whose clients are kept; more only cost new connections.
 const MAX_PLACES: usize = 64;
-/// Requests a second to Glue, as long as it does not ask to slow down. Its limits differ by operation and account; most allow more.
-const GLUE_PER_SECOND: u32 = 100;
-/// Requests a second to Athena, as long as it does not ask to slow down: the limit of the slowest of its operations.
-const ATHENA_PER_SECOND: u32 = 20;
 
 /// Glue and Athena of all pipelines. Clones share clients and limits.
 #[derive(Debug, Clone)]
@@ -55,20 +52,12 @@ pub struct Catalogue(Arc<Shared>);
 struct Shared {
     grants: Grants,
     metrics: Metrics,
+    fence: Fence,
     limiters: Limiters,
     rates: Rates,
     clients: Mutex<HashMap<Key, Clients>>,
     walks: Walks,
     listings: Listings,
-}
-
-/// How many requests a second each service gets at most, of each account and region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Glue.
-    pub glue_per_second: u32,
-    /// Athena.
-    pub athena_per_second: u32,
 }
 
 /// Whose clients can be shared: the place, and the namespace where a role is taken, since that shows in its session.
@@ -122,27 +111,22 @@ impl CatalogError {
     }
 }
 
-impl Default for Rates {
-    fn default() -> Self {
-        Self { glue_per_second: GLUE_PER_SECOND, athena_per_second: ATHENA_PER_SECOND }
-    }
-}
-
 impl Catalogue {
     /// Returns the catalogue; connects to nothing yet.
     #[must_use]
     pub fn new(settings: &Settings, metrics: Metrics) -> Self {
-        Self::with_rates(settings, metrics, Rates::default())
+        Self::fenced(settings, metrics, Fence::open())
     }
 
-    /// Returns a catalogue with other rates than AWS would bear, for endpoints that have no limits.
+    /// Returns the catalogue of a process that asks AWS for nothing once its fence is shut.
     #[must_use]
-    pub fn with_rates(settings: &Settings, metrics: Metrics, rates: Rates) -> Self {
+    pub fn fenced(settings: &Settings, metrics: Metrics, fence: Fence) -> Self {
         Self(Arc::new(Shared {
             grants: settings.grants.clone(),
             metrics,
+            fence,
             limiters: Limiters::default(),
-            rates,
+            rates: settings.rates,
             clients: Mutex::default(),
             walks: Walks::default(),
             listings: Listings::default(),
@@ -183,7 +167,10 @@ impl Catalogue {
         check_grants(&wanted.place, &wanted.namespace, &self.0.grants)?;
         let clients = self.clients(wanted).await;
         let deadline = Instant::now() + LOOK_TIMEOUT;
-        let caller = |service| Caller::new(service, self.limiter(&wanted.place, service), self.0.metrics.clone(), deadline);
+        let caller = |service| {
+            let limiter = self.limiter(&wanted.place, service);
+            Caller::new(service, limiter, self.0.metrics.clone(), deadline).fenced(self.0.fence.clone())
+        };
         Ok(Look {
             shared: &self.0,
             wanted,

@@ -1,5 +1,12 @@
-//! The operator over real protocols in process. What needs a real API server is ignored, and says so.
+//! The operator over real protocols: an API server in process, files beside the crate, and real components.
+//!
+//! What needs a real API server is ignored, and says so; it finds it by `KUBECONFIG`, and `kubectl` and `helm` on the path: `e2e/run` sets
+//! all of them up.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod api_server;
+mod chart;
+mod cluster;
 mod leader;
 mod process;
