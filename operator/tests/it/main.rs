@@ -1,4 +1,4 @@
-//! The operator over real protocols: an API server in process, files beside the crate, and real components.
+//! The operator over real protocols: servers in process, files beside the crate, and real components.
 //!
 //! What needs a real API server is ignored, and says so; it finds it by `KUBECONFIG`, and `kubectl` and `helm` on the path: `e2e/run` sets
 //! all of them up.
@@ -6,6 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod api_server;
+#[path = "../aws_endpoint/mod.rs"]
+mod aws_endpoint;
+mod catalogue;
 mod chart;
 mod cluster;
 mod leader;
