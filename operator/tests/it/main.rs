@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+#[path = "../api_server/mod.rs"]
 mod api_server;
 #[path = "../aws_endpoint/mod.rs"]
 mod aws_endpoint;
