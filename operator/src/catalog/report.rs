@@ -1,6 +1,7 @@
 //! What the operator remembers of the catalogue, and what a look at it says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::{Change, WantedCatalogue};
 use crate::crd::report::{AthenaStatus, CrawlerStatus, GlueStatus, StockPipelineStatus, TableStatus};
@@ -78,6 +79,14 @@ pub enum Act {
     Delete,
     /// It is left as it is, and reported.
     Report,
+}
+
+impl fmt::Display for ObjectChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.act.label(), self.object)?;
+        let fields: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
+        if fields.is_empty() { Ok(()) } else { write!(formatter, " ({})", fields.join(", ")) }
+    }
 }
 
 impl Act {
