@@ -1,6 +1,9 @@
 //! What the chart renders for the main sets of values.
 
+use clap::Parser;
 use serde_json::Value;
+use stockpipeline_operator::arguments::{Arguments, Command};
+use stockpipeline_operator::settings::Settings;
 
 use super::{CHART, repository};
 use crate::cluster::run;
@@ -89,6 +92,32 @@ async fn roles_grant_no_secret_no_wildcard_and_no_empty_list() {
             );
             let escalates = ["escalate", "bind", "impersonate"].map(Value::from);
             assert!(!rule["verbs"].as_array().unwrap().iter().any(|verb| escalates.contains(verb)), "{set}: {rule}");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs helm"]
+async fn the_program_takes_the_arguments() {
+    for set in SETS {
+        let text = rendered(set).await;
+        let objects = objects(&text);
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let arguments = container["args"].as_array().unwrap().iter().map(|argument| argument.as_str().unwrap());
+        let parsed = Arguments::try_parse_from(["stockpipeline-operator"].into_iter().chain(arguments));
+        let Command::Run(run) = parsed.unwrap_or_else(|error| panic!("{set}: {error}")).command else { panic!("{set}: not run") };
+        let settings = run.settings.settings();
+        assert_eq!(run.lease_name, deployment["metadata"]["name"].as_str().unwrap());
+        if set == "everything" {
+            assert_eq!(settings.grants.roles["market-data"].len(), 2);
+            assert_eq!(settings.sink_resources.limits["memory"], "2Gi");
+            assert_eq!(settings.network.unwrap().egress_ports, [9094, 9096]);
+            assert!(settings.read_only);
+        } else if set == "default" {
+            // What the values say is what the program does without them.
+            let namespace = &settings.network.as_ref().unwrap().operator_namespace;
+            assert_eq!(settings, Settings::new(&settings.image, namespace));
         }
     }
 }
