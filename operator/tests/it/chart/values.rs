@@ -1,5 +1,7 @@
 //! The values of the chart: a sentence each, a row each in the README, and a place each in the schema.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use super::{CHART, assert_current, read};
@@ -58,7 +60,7 @@ fn the_readme_has_a_row_for_every_value() {
     let mut table = "| value | what | default |\n|---|---|---|\n".to_owned();
     for setting in settings() {
         let sentence = setting.sentence.trim_end_matches('.').replace('|', "\\|");
-        table += &format!("| `{}` | {sentence} | `{}` |\n", setting.path, setting.default);
+        writeln!(table, "| `{}` | {sentence} | `{}` |", setting.path, setting.default).unwrap();
     }
     assert_current(&path, &format!("{head}{begin}{table}{end}{tail}"));
 }

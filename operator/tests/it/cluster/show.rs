@@ -43,7 +43,7 @@ async fn the_columns_tell_how_a_pipeline_is() {
     let said = kubectl(&get, "").await;
     let row = words(said.lines().nth(1).unwrap());
     assert_eq!(row[..7], ["quotes", "Degraded", "False", "NoRecentCommit", "2/2", "3/3", "1234"]);
-    assert!(row[7].starts_with("9") || row[7].starts_with("1m"), "{row:?}");
+    assert!(row[7].starts_with('9') || row[7].starts_with("1m"), "{row:?}");
     let wide = kubectl(&[&get[..], &["-o", "wide"]].concat(), "").await;
     assert_eq!(words(wide.lines().next().unwrap())[9..], ["TABLE", "MESSAGE"]);
     assert_eq!(words(wide.lines().nth(1).unwrap())[9..], ["market_data.us_equities", "no commit for 11 minutes"]);
