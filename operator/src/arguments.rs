@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::settings::{Grants, NetworkSettings, Resources, Settings, Timing};
+use stockpipeline::launch::HTTP_PORT;
+
+use crate::settings::{Grants, NetworkSettings, Rates, Resources, Settings, Timing};
 use texts::{Grant, Quantity, parse_endpoint, parse_grant, parse_quantity, parse_span};
 
 /// Keeps the workers, Glue tables and Athena objects of `StockPipeline` resources.
@@ -132,6 +134,18 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub concurrency: u16,
 
+    /// Requests a second to Glue, of each account and region, as long as it does not ask to slow down.
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().glue_per_second, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub glue_rate: u32,
+
+    /// Requests a second to Athena, of each account and region, as long as it does not ask to slow down.
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().athena_per_second, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub athena_rate: u32,
+
+    /// Port of the workers' /status, where it is not the one that they listen on by default.
+    #[arg(long, value_name = "PORT", default_value_t = HTTP_PORT, hide = true)]
+    pub worker_port: u16,
+
     /// Time between two looks for drift, such as 10m, in place of what each pipeline says.
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub drift_interval: Option<Duration>,
@@ -182,6 +196,8 @@ impl SettingsArguments {
             concurrency: self.concurrency,
             timing,
             grants: self.grants(),
+            rates: Rates { glue_per_second: self.glue_rate, athena_per_second: self.athena_rate },
+            worker_port: self.worker_port,
             ..default
         }
     }

@@ -223,7 +223,7 @@ impl Athena {
             Err(failure) => return Err(failure),
         };
         let Some(id) = answer.query_execution_id else { return Ok(Run::Failed("the answer holds no id".to_owned())) };
-        let until = self.caller.deadline().min(Instant::now() + RUN_TIMEOUT);
+        let until = self.caller.deadline.min(Instant::now() + RUN_TIMEOUT);
         let mut pause = FIRST_PAUSE;
         loop {
             if Instant::now() + pause >= until {

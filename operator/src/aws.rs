@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Place;
 use crate::error::chain;
+use crate::fence::{Fence, Fenced};
 use crate::limiter::Limiter;
 use crate::metrics::{Metrics, Service};
 use crate::settings::Grants;
@@ -133,8 +135,9 @@ fn host_address(endpoint: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// Returns the settings of clients for a place, without its endpoints. Credentials are looked for when the first request is signed.
-pub async fn configuration(place: &Place, session: &str) -> SdkConfig {
+/// Returns the settings of clients for a place, without its endpoints. Credentials are looked for when the first request is signed;
+/// `credentials` stand in for what AWS' default chain would find.
+pub async fn configuration(place: &Place, session: &str, credentials: Option<Credentials>) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(place.region.clone()))
@@ -143,6 +146,9 @@ pub async fn configuration(place: &Place, session: &str) -> SdkConfig {
     if [&place.glue_endpoint, &place.athena_endpoint, &place.sts_endpoint].into_iter().any(Option::is_some) {
         let tls = tls::Provider::Rustls(CryptoMode::AwsLc);
         loader = loader.http_client(Builder::new().tls_provider(tls).build_with_resolver(Resolver));
+    }
+    if let Some(credentials) = credentials {
+        loader = loader.credentials_provider(credentials);
     }
     let own = loader.load().await;
     let Some(role) = &place.role_arn else { return own };
@@ -176,28 +182,22 @@ impl ResolveDns for Resolver {
     }
 }
 
-/// Calls one service: in its turn, within its time, and counted.
+/// Calls one service: in its turn, within its time, counted, and with a write only while this process may write.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    service: Service,
-    limiter: Limiter,
-    metrics: Metrics,
-    deadline: Instant,
+    /// The service.
+    pub service: Service,
+    /// How fast it is called.
+    pub limiter: Limiter,
+    /// Where calls are counted.
+    pub metrics: Metrics,
+    /// Whether writes may leave.
+    pub fence: Fence,
+    /// When no call may go on any more.
+    pub deadline: Instant,
 }
 
 impl Caller {
-    /// Returns a caller of which no call ends after the deadline.
-    #[must_use]
-    pub fn new(service: Service, limiter: Limiter, metrics: Metrics, deadline: Instant) -> Self {
-        Self { service, limiter, metrics, deadline }
-    }
-
-    /// Returns when no call may go on any more.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Makes one call.
     ///
     /// # Errors
@@ -213,7 +213,11 @@ impl Caller {
         let timed_out =
             |message: &str| Failure { operation, kind: FailureKind::Unavailable, code: "timeout".to_owned(), message: message.to_owned() };
         if !self.limiter.turn(self.deadline).await {
-            return Err(Failure { kind: FailureKind::Throttled, ..timed_out("it would not have had its turn in time; it goes on later") });
+            return Err(Failure { kind: FailureKind::Throttled, ..timed_out("it would not have had its turn in time") });
+        }
+        if !is_read(operation) {
+            let fenced = |error: Fenced| Failure { code: "fenced".to_owned(), ..timed_out(&error.to_string()) };
+            self.fence.check().map_err(fenced)?;
         }
         let until = self.deadline.min(Instant::now() + CALL_TIMEOUT);
         let result = match tokio::time::timeout_at(until, request).await {
@@ -230,6 +234,11 @@ impl Caller {
         }
         result
     }
+}
+
+/// AWS names what only reads alike in all services.
+fn is_read(operation: &str) -> bool {
+    ["Get", "List", "BatchGet"].iter().any(|start| operation.starts_with(start))
 }
 
 fn failure<E>(operation: &'static str, error: &SdkError<E, HttpResponse>) -> Failure

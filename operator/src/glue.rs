@@ -55,7 +55,7 @@ impl Glue {
     /// Returns when no call may go on any more.
     #[must_use]
     pub fn deadline(&self) -> tokio::time::Instant {
-        self.caller.deadline()
+        self.caller.deadline
     }
 
     /// Returns a database, if it is there.

@@ -117,7 +117,7 @@ pub async fn run(process: Process) -> Result<(), RunError> {
         }
     }
     metrics.leader(true);
-    let catalogue = Some(Catalogue::new(&settings, metrics.clone()));
+    let catalogue = Some(Catalogue::new(&settings, metrics.clone()).behind(elector.fence.clone()));
     let context = Context { client: fenced, settings: Arc::new(settings), catalogue, metrics: metrics.clone() };
     let ended = lead(context, &mut elector, &shutdown).await;
     metrics.leader(false);

@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_credential_types::Credentials;
 use stockpipeline::operations::DeletionPolicy;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -30,10 +31,11 @@ use crate::athena::{Athena, AthenaClient};
 use crate::aws::{Caller, Failure, FailureKind, NotGranted, check_grants, configuration};
 use crate::catalog::{CatalogReport, CatalogState, Mode, Place, Removal, Verdict, WantedCatalogue};
 use crate::error::Retry;
+use crate::fence::Fence;
 use crate::glue::{Glue, GlueClient};
 use crate::limiter::{Limiter, Limiters, Scope};
 use crate::metrics::{Metrics, Service};
-use crate::settings::{Grants, Settings};
+use crate::settings::{Grants, Rates, Settings};
 
 use athena::Listings;
 use partitions::Walks;
@@ -42,33 +44,34 @@ use partitions::Walks;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(50);
 /// Places whose clients are kept; more only cost new connections.
 const MAX_PLACES: usize = 64;
-/// Requests a second to Glue, as long as it does not ask to slow down. Its limits differ by operation and account; most allow more.
-const GLUE_PER_SECOND: u32 = 100;
-/// Requests a second to Athena, as long as it does not ask to slow down: the limit of the slowest of its operations.
-const ATHENA_PER_SECOND: u32 = 20;
 
 /// Glue and Athena of all pipelines. Clones share clients and limits.
 #[derive(Debug, Clone)]
-pub struct Catalogue(Arc<Shared>);
+pub struct Catalogue {
+    shared: Arc<Shared>,
+    fence: Fence,
+}
 
 #[derive(Debug)]
 struct Shared {
     grants: Grants,
     metrics: Metrics,
     limiters: Limiters,
-    rates: Rates,
+    options: Options,
     clients: Mutex<HashMap<Key, Clients>>,
     walks: Walks,
     listings: Listings,
 }
 
-/// How many requests a second each service gets at most, of each account and region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rates {
-    /// Glue.
+/// How AWS is called, where the defaults do not fit.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Requests a second to Glue, of each account and region.
     pub glue_per_second: u32,
-    /// Athena.
+    /// Requests a second to Athena, of each account and region.
     pub athena_per_second: u32,
+    /// Credentials in place of those that AWS' default chain finds, for endpoints that check none.
+    pub credentials: Option<Credentials>,
 }
 
 /// Whose clients can be shared: the place, and the namespace where a role is taken, since that shows in its session.
@@ -122,9 +125,10 @@ impl CatalogError {
     }
 }
 
-impl Default for Rates {
+impl Default for Options {
     fn default() -> Self {
-        Self { glue_per_second: GLUE_PER_SECOND, athena_per_second: ATHENA_PER_SECOND }
+        let Rates { glue_per_second, athena_per_second } = Rates::default();
+        Self { glue_per_second, athena_per_second, credentials: None }
     }
 }
 
@@ -132,21 +136,29 @@ impl Catalogue {
     /// Returns the catalogue; connects to nothing yet.
     #[must_use]
     pub fn new(settings: &Settings, metrics: Metrics) -> Self {
-        Self::with_rates(settings, metrics, Rates::default())
+        let Rates { glue_per_second, athena_per_second } = settings.rates;
+        Self::with_options(settings, metrics, Options { glue_per_second, athena_per_second, credentials: None })
     }
 
-    /// Returns a catalogue with other rates than AWS would bear, for endpoints that have no limits.
+    /// Returns a catalogue that calls AWS in another way than by default.
     #[must_use]
-    pub fn with_rates(settings: &Settings, metrics: Metrics, rates: Rates) -> Self {
-        Self(Arc::new(Shared {
+    pub fn with_options(settings: &Settings, metrics: Metrics, options: Options) -> Self {
+        let shared = Shared {
             grants: settings.grants.clone(),
             metrics,
             limiters: Limiters::default(),
-            rates,
+            options,
             clients: Mutex::default(),
             walks: Walks::default(),
             listings: Listings::default(),
-        }))
+        };
+        Self { shared: Arc::new(shared), fence: Fence::open() }
+    }
+
+    /// Returns the same catalogue for a process that may write only while a fence is open.
+    #[must_use]
+    pub fn behind(self, fence: Fence) -> Self {
+        Self { fence, ..self }
     }
 
     /// Brings Glue and Athena to what is wanted, or says what that would take. Ends within a minute and never fails: what goes wrong is in
@@ -166,7 +178,7 @@ impl Catalogue {
         report.tables = tables.statuses;
         report.crawler = tables.crawler;
         report.athena = athena;
-        self.0.metrics.drift_corrected(u64::try_from(report.corrections).unwrap_or(0));
+        self.shared.metrics.drift_corrected(u64::try_from(report.corrections).unwrap_or(0));
         report
     }
 
@@ -180,12 +192,18 @@ impl Catalogue {
     }
 
     async fn look<'a>(&'a self, wanted: &'a WantedCatalogue, seen: &'a CatalogState) -> Result<Look<'a>, NotGranted> {
-        check_grants(&wanted.place, &wanted.namespace, &self.0.grants)?;
+        check_grants(&wanted.place, &wanted.namespace, &self.shared.grants)?;
         let clients = self.clients(wanted).await;
         let deadline = Instant::now() + LOOK_TIMEOUT;
-        let caller = |service| Caller::new(service, self.limiter(&wanted.place, service), self.0.metrics.clone(), deadline);
+        let caller = |service| Caller {
+            service,
+            limiter: self.limiter(&wanted.place, service),
+            metrics: self.shared.metrics.clone(),
+            fence: self.fence.clone(),
+            deadline,
+        };
         Ok(Look {
-            shared: &self.0,
+            shared: &self.shared,
             wanted,
             seen,
             glue: clients.glue.with(caller(Service::Glue), wanted.place.catalog_id.clone()),
@@ -196,15 +214,15 @@ impl Catalogue {
     async fn clients(&self, wanted: &WantedCatalogue) -> Clients {
         let place = Place { catalog_id: None, ..wanted.place.clone() };
         let key: Key = (place, wanted.place.role_arn.as_ref().map(|_| wanted.namespace.clone()));
-        if let Some(clients) = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(clients) = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return clients.clone();
         }
-        let configuration = configuration(&wanted.place, &wanted.namespace).await;
+        let configuration = configuration(&wanted.place, &wanted.namespace, self.shared.options.credentials.clone()).await;
         let made = Clients {
             glue: GlueClient::new(&configuration, wanted.place.glue_endpoint.as_deref()),
             athena: AthenaClient::new(&configuration, wanted.place.athena_endpoint.as_deref()),
         };
-        let mut kept = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_PLACES {
             kept.clear();
         }
@@ -214,14 +232,14 @@ impl Catalogue {
 
     fn limiter(&self, place: &Place, service: Service) -> Limiter {
         let (endpoint, name, rate) = match service {
-            Service::Glue => (&place.glue_endpoint, "glue", self.0.rates.glue_per_second),
-            Service::Athena => (&place.athena_endpoint, "athena", self.0.rates.athena_per_second),
-            Service::Sts => (&place.sts_endpoint, "sts", self.0.rates.glue_per_second),
+            Service::Glue => (&place.glue_endpoint, "glue", self.shared.options.glue_per_second),
+            Service::Athena => (&place.athena_endpoint, "athena", self.shared.options.athena_per_second),
+            Service::Sts => (&place.sts_endpoint, "sts", self.shared.options.glue_per_second),
         };
         // A role's ARN holds the account; without a role it is the operator's own.
         let account = place.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or("own");
         let account = endpoint.clone().unwrap_or_else(|| account.to_owned());
-        self.0.limiters.of(&Scope { account, region: place.region.clone(), service: name }, rate)
+        self.shared.limiters.of(&Scope { account, region: place.region.clone(), service: name }, rate)
     }
 }
 

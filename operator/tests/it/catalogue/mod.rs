@@ -1,0 +1,10 @@
+//! Glue and Athena, kept by the real clients over HTTP.
+
+mod athena;
+mod converge;
+mod faults;
+mod moto;
+mod places;
+mod removal;
+mod stage;
+mod tables;
