@@ -407,8 +407,8 @@ fn every_reason_of_the_lag_is_reached() {
         (LagWithinBounds::AtMaxReplicas, |s| {
             waits(s);
             s.spec = |spec| {
-                spec["sink"]["scaling"] =
-                    json!({ "mode": "Lag", "lag": { "minReplicas": 1, "maxReplicas": 1, "targetLagPerReplica": 100 } });
+                spec["sink"]["worker"] =
+                    json!({ "scaling": { "mode": "Lag", "minReplicas": 1, "maxReplicas": 1, "targetLagPerReplica": 100 } });
             };
         }),
         (LagWithinBounds::NotMeasured, |s| {
