@@ -14,3 +14,4 @@ mod chart;
 mod cluster;
 mod leader;
 mod process;
+mod reconcile;
