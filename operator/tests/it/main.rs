@@ -13,4 +13,6 @@ mod catalogue;
 mod chart;
 mod cluster;
 mod leader;
+mod plan;
 mod process;
+mod program;
