@@ -127,7 +127,7 @@ mod tests {
             "status": { "replicas": 1 },
         });
         assert_eq!(check(&declared, &live), Vec::<String>::new());
-        assert_eq!(check(&declared, &json!({ "spec": { "replicas": 3 } })), ["metadata.labels.a", "spec.replicas"]);
+        assert_eq!(check(&declared, &json!({ "metadata": {}, "spec": { "replicas": 3 } })), ["metadata.labels", "spec.replicas"]);
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub(super) fn within_bounds(lag: Option<&Lag>, evidence: &Evidence<'_>) -> Findi
         Scaling::Lag(settings) => evidence.sink.desired >= settings.max_replicas,
     };
     let (reason, remedy) = if is_at_most {
-        (LagWithinBounds::AtMaxReplicas, "; raise sink.scaling.lag.maxReplicas, or give the sinks more")
+        (LagWithinBounds::AtMaxReplicas, "; raise spec.sink.worker.scaling.maxReplicas, or give the sinks more")
     } else {
         (LagWithinBounds::LagAboveTarget, "")
     };

@@ -205,6 +205,42 @@ pub enum Availability {
 }
 
 impl Availability {
+    /// Every reason.
+    pub const ALL: [Self; 32] = [
+        Self::MinimumReplicasAvailable,
+        Self::Committing,
+        Self::RollingOut,
+        Self::CrashLoop,
+        Self::Unschedulable,
+        Self::ImagePull,
+        Self::NoRecentCommit,
+        Self::SourceUnreachable,
+        Self::SourceChanged,
+        Self::RecordBudgetExceeded,
+        Self::DeadLetterRateExceeded,
+        Self::DataLoss,
+        Self::LedgerMissing,
+        Self::TopicTruncated,
+        Self::PlanMismatch,
+        Self::PathCollision,
+        Self::ConditionalWritesUnsupported,
+        Self::PlanVersionUnknown,
+        Self::AccessDenied,
+        Self::NoSuchBucket,
+        Self::KeyUnusable,
+        Self::StorageUnavailable,
+        Self::BrokerUnreachable,
+        Self::AuthFailed,
+        Self::TopicNotFound,
+        Self::InvalidConfiguration,
+        Self::WorkerFailed,
+        Self::PodsRejected,
+        Self::ApplyFailed,
+        Self::ScaledToZero,
+        Self::Completed,
+        Self::NotRequired,
+    ];
+
     /// Returns the reason that a worker's own failure stands for; None for what is part of working, such as a full buffer.
     #[must_use]
     pub fn of_failure(reason: WorkerReason) -> Option<Self> {

@@ -16,3 +16,4 @@ mod leader;
 mod plan;
 mod process;
 mod program;
+mod reconcile;
