@@ -4,6 +4,7 @@
 
 mod audit;
 mod broker;
+mod charts;
 mod command_line;
 mod faults;
 mod feed;
