@@ -25,7 +25,8 @@ impl Operator {
         std::fs::write(&config, kubeconfig).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(PROGRAM)
-            .args(["run", "--log-format=json", "--worker-image=worker:1", "--namespace=system"])
+            .args(["run", "--log-format=json", "--worker-image=worker:1"])
+            .args((!arguments.iter().any(|argument| argument.starts_with("--namespace="))).then_some("--namespace=system"))
             .args([format!("--pod-name={name}"), format!("--http-address=127.0.0.1:{port}")])
             .args(arguments)
             .env("KUBECONFIG", config)
