@@ -5,11 +5,14 @@
 mod texts;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::settings::{Grants, NetworkSettings, Resources, Settings, Timing};
+use stockpipeline::launch::HTTP_PORT;
+
+use crate::settings::{Grants, NetworkSettings, Rates, Resources, Settings, Timing};
 use texts::{Grant, Quantity, parse_endpoint, parse_grant, parse_quantity, parse_span};
 
 /// Keeps the workers, Glue tables and Athena objects of `StockPipeline` resources.
@@ -41,6 +44,10 @@ pub enum Command {
     ///
     /// Several processes may run; the one that holds the Lease writes, the others stand by.
     Run(Box<RunArguments>),
+    /// Show what applying documents would change: in the cluster, in Glue and Athena, and about the topic. Writes nothing
+    ///
+    /// Exit code 0: nothing would change; 2: something would; 1: something is in the way.
+    Plan(PlanArguments),
     /// Print the definition of the custom resource, for `kubectl apply -f -`
     Crd,
 }
@@ -63,6 +70,47 @@ pub struct RunArguments {
     /// Name of this process in the Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "stockpipeline-operator")]
     pub pod_name: String,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// A file as for `kubectl apply`; - for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Namespace of documents that name none [default: that of the kubeconfig's context].
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// How the plan is written.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: PlanFormat,
+
+    /// Leave out Glue and Athena, for somebody without credentials for them.
+    #[arg(long)]
+    pub without_aws: bool,
+
+    /// Field manager that will apply the document, where that is not kubectl.
+    #[arg(long, value_name = "NAME", default_value = "kubectl")]
+    pub field_manager: String,
+
+    /// Namespace of the operator, by whose arguments the plan is made [default: any].
+    #[arg(long, value_name = "NAMESPACE")]
+    pub operator_namespace: Option<String>,
+
+    /// Arguments of the operator's `run`, in place of those that the installed one has.
+    #[arg(last = true, value_name = "RUN ARGUMENTS")]
+    pub operator_arguments: Vec<String>,
+}
+
+/// How a plan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What all pipelines share: see [`Settings`].
@@ -132,6 +180,18 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub concurrency: u16,
 
+    /// Requests a second to Glue, of each account and region, as long as it does not ask to slow down.
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().glue_per_second, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub glue_rate: u32,
+
+    /// Requests a second to Athena, of each account and region, as long as it does not ask to slow down.
+    #[arg(long, value_name = "NUMBER", default_value_t = Rates::default().athena_per_second, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub athena_rate: u32,
+
+    /// Port of the workers' /status, where it is not the one that they listen on by default.
+    #[arg(long, value_name = "PORT", default_value_t = HTTP_PORT, hide = true)]
+    pub worker_port: u16,
+
     /// Time between two looks for drift, such as 10m, in place of what each pipeline says.
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub drift_interval: Option<Duration>,
@@ -182,6 +242,8 @@ impl SettingsArguments {
             concurrency: self.concurrency,
             timing,
             grants: self.grants(),
+            rates: Rates { glue_per_second: self.glue_rate, athena_per_second: self.athena_rate },
+            worker_port: self.worker_port,
             ..default
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::catalogue::Catalogue;
 use crate::clock::boottime_millis;
 use crate::controller::{self, Context, ControllerError};
 use crate::error::chain;
@@ -116,7 +117,8 @@ pub async fn run(process: Process) -> Result<(), RunError> {
         }
     }
     metrics.leader(true);
-    let context = Context { client: fenced, settings: Arc::new(settings) };
+    let catalogue = Some(Catalogue::new(&settings, metrics.clone()).behind(elector.fence.clone()));
+    let context = Context { client: fenced, settings: Arc::new(settings), catalogue, metrics: metrics.clone() };
     let ended = lead(context, &mut elector, &shutdown).await;
     metrics.leader(false);
     match ended {

@@ -35,8 +35,25 @@ pub struct Settings {
     pub timing: Timing,
     /// What pipelines may make the operator talk to, or act as.
     pub grants: Grants,
+    /// How fast AWS is called.
+    pub rates: Rates,
     /// Port of the workers' `/status`.
     pub worker_port: u16,
+}
+
+/// How many requests a second each service gets at most, of each account and region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Glue. Its limits differ by operation and account; most allow more.
+    pub glue_per_second: u32,
+    /// Athena: the limit of the slowest of its operations.
+    pub athena_per_second: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { glue_per_second: 100, athena_per_second: 20 }
+    }
 }
 
 /// Times and intervals of the operator.
@@ -103,6 +120,7 @@ impl Settings {
             concurrency: 32,
             timing: Timing::default(),
             grants: Grants::default(),
+            rates: Rates::default(),
             worker_port: HTTP_PORT,
         }
     }

@@ -38,6 +38,9 @@ fn every_argument_reaches_its_setting() {
         "--drift-interval=1m30s",
         "--status-interval=20s",
         "--cleanup-deadline=2h",
+        "--glue-rate=7",
+        "--athena-rate=8",
+        "--worker-port=9",
         "--allow-endpoint=http://moto:5000",
         "--allow-role=quotes=arn:aws:iam::123456789012:role/one",
         "--allow-role=quotes=arn:aws:iam::123456789012:role/two",
@@ -75,6 +78,8 @@ fn every_argument_reaches_its_setting() {
                 set(&["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"]),
             )]),
         },
+        rates: Rates { glue_per_second: 7, athena_per_second: 8 },
+        worker_port: 9,
         ..default
     };
     assert_eq!(given, expected);

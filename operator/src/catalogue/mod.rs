@@ -35,7 +35,7 @@ use crate::fence::Fence;
 use crate::glue::{Glue, GlueClient};
 use crate::limiter::{Limiter, Limiters, Scope};
 use crate::metrics::{Metrics, Service};
-use crate::settings::{Grants, Settings};
+use crate::settings::{Grants, Rates, Settings};
 
 use athena::Listings;
 use partitions::Walks;
@@ -44,10 +44,6 @@ use partitions::Walks;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(50);
 /// Places whose clients are kept; more only cost new connections.
 const MAX_PLACES: usize = 64;
-/// Requests a second to Glue, as long as it does not ask to slow down. Its limits differ by operation and account; most allow more.
-const GLUE_PER_SECOND: u32 = 100;
-/// Requests a second to Athena, as long as it does not ask to slow down: the limit of the slowest of its operations.
-const ATHENA_PER_SECOND: u32 = 20;
 
 /// Glue and Athena of all pipelines. Clones share clients and limits.
 #[derive(Debug, Clone)]
@@ -131,7 +127,8 @@ impl CatalogError {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { glue_per_second: GLUE_PER_SECOND, athena_per_second: ATHENA_PER_SECOND, credentials: None }
+        let Rates { glue_per_second, athena_per_second } = Rates::default();
+        Self { glue_per_second, athena_per_second, credentials: None }
     }
 }
 
@@ -139,7 +136,8 @@ impl Catalogue {
     /// Returns the catalogue; connects to nothing yet.
     #[must_use]
     pub fn new(settings: &Settings, metrics: Metrics) -> Self {
-        Self::with_options(settings, metrics, Options::default())
+        let Rates { glue_per_second, athena_per_second } = settings.rates;
+        Self::with_options(settings, metrics, Options { glue_per_second, athena_per_second, credentials: None })
     }
 
     /// Returns a catalogue that calls AWS in another way than by default.

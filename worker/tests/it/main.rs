@@ -7,6 +7,7 @@ mod audit;
 #[path = "../../../operator/tests/aws_endpoint/mod.rs"]
 mod aws_endpoint;
 mod broker;
+mod charts;
 mod command_line;
 mod faults;
 mod feed;
