@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_server::{ApiServer, Key, Write};
 
 /// How long anything may take to be as a test wants it.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(30);
 /// Looks after which nothing more is expected to be written.
 const LOOKS_AT_REST: usize = 4;
 /// The smallest useful document, which has no catalogue.
