@@ -1,5 +1,7 @@
 //! What a pipeline claims for itself alone, and which of two pipelines that claim the same keeps it: the older one.
 
+pub(crate) mod registry;
+
 use jiff::Timestamp;
 use stockpipeline::Pipeline;
 
@@ -12,66 +14,106 @@ pub struct Claimant<'a> {
     pub identity: &'a Identity,
     /// When it was made.
     pub created: Timestamp,
-    /// What is in force of it.
-    pub pipeline: &'a Pipeline,
+    /// Whether what it claims is in force: then nobody takes it away, not even an older pipeline that turns to it later.
+    pub in_force: bool,
+    /// What it claims.
+    pub claims: &'a Claims,
 }
 
-/// Returns what stands in the way of a pipeline: what an older one has already, and the name of that one. None where nothing does.
+/// What a pipeline claims for itself alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claims {
+    servers: Vec<String>,
+    topic: String,
+    group: String,
+    fills: bool,
+    store: Option<String>,
+    bucket: String,
+    zones: Vec<String>,
+    ledger: String,
+    /// Endpoint, region and catalogue.
+    catalog: (Option<String>, String, Option<String>),
+    database: Option<String>,
+    tables: Vec<String>,
+}
+
+impl Claims {
+    /// Returns what a pipeline claims.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
+        let sink = &pipeline.sink;
+        let raw = sink.raw.as_ref().map(|(prefix, _)| prefix.clone());
+        let catalog_id = pipeline.operations.glue.as_ref().and_then(|settings| settings.catalog_id.clone());
+        let glue = pipeline.glue.as_ref();
+        let tables = glue.map(|glue| [Some(&glue.processed_table), glue.raw_table.as_ref(), glue.dead_letters_table.as_ref()]);
+        Self {
+            servers: pipeline.kafka.bootstrap_servers.clone(),
+            topic: pipeline.kafka.topic.name.clone(),
+            group: pipeline.kafka.consumer_group.clone(),
+            fills: pipeline.producer.is_some(),
+            store: pipeline.aws.s3_endpoint.clone(),
+            bucket: sink.bucket.clone(),
+            zones: [Some(sink.processed_prefix.clone()), raw, Some(sink.dead_letters.0.clone())].into_iter().flatten().collect(),
+            ledger: sink.ledger.prefix.clone(),
+            catalog: (pipeline.operations.control_plane.glue_endpoint.clone(), pipeline.aws.region.clone(), catalog_id),
+            database: glue.map(|glue| glue.database.clone()),
+            tables: tables.into_iter().flatten().flatten().cloned().collect(),
+        }
+    }
+}
+
+/// Returns what stands in the way of a pipeline: what another one had first, and the name of that one. None where nothing does.
 #[must_use]
-pub fn conflict(claimant: Claimant<'_>, others: &[Claimant<'_>]) -> Option<String> {
-    // Two that were made within one second are told apart by something that neither can choose.
-    let age = |one: Claimant<'_>| (one.created, one.identity.uid.clone());
-    let older = others.iter().filter(|other| other.identity.uid != claimant.identity.uid && age(**other) < age(claimant));
-    let mut found: Vec<(Timestamp, String)> = older
-        .filter_map(|other| {
-            let what = shared(claimant.pipeline, other.pipeline)?;
-            let Identity { namespace, name, .. } = other.identity;
-            Some((
-                other.created,
-                format!("{what} belongs to the older pipeline {namespace}/{name}; use another one, or delete that pipeline"),
-            ))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().next().map(|(_, message)| message)
+pub fn conflict<'a>(claimant: Claimant<'_>, others: impl IntoIterator<Item = Claimant<'a>>) -> Option<String> {
+    // What is in force comes first. Two that were made within one second are told apart by something that neither can choose.
+    let rank = |one: Claimant<'_>| (!one.in_force, one.created, one.identity.uid.clone());
+    let ours = rank(claimant);
+    let mut first: Option<(Timestamp, String)> = None;
+    for other in others {
+        if other.identity.uid == claimant.identity.uid || rank(other) >= ours {
+            continue;
+        }
+        let Some(what) = shared(claimant.claims, other.claims) else { continue };
+        let Identity { namespace, name, .. } = other.identity;
+        let message =
+            format!("{what} belongs to pipeline {namespace}/{name}, which had it first; use another one, or delete that pipeline");
+        let found = (other.created, message);
+        if first.as_ref().is_none_or(|first| found < *first) {
+            first = Some(found);
+        }
+    }
+    first.map(|(_, message)| message)
 }
 
 /// Returns the first thing that two pipelines both claim.
-fn shared(one: &Pipeline, other: &Pipeline) -> Option<String> {
+fn shared(one: &Claims, other: &Claims) -> Option<String> {
     shared_topic(one, other).or_else(|| shared_prefix(one, other)).or_else(|| shared_table(one, other))
 }
 
 /// A consumer group reads a topic once. One topic may be read by many groups, but filled by one pipeline only.
-fn shared_topic(one: &Pipeline, other: &Pipeline) -> Option<String> {
-    let topic = &one.kafka.topic.name;
-    let same_brokers = one.kafka.bootstrap_servers.iter().any(|server| other.kafka.bootstrap_servers.contains(server));
-    if !same_brokers || *topic != other.kafka.topic.name {
+fn shared_topic(one: &Claims, other: &Claims) -> Option<String> {
+    let topic = &one.topic;
+    if *topic != other.topic || !one.servers.iter().any(|server| other.servers.contains(server)) {
         return None;
     }
-    if one.kafka.consumer_group == other.kafka.consumer_group {
-        return Some(format!("topic {topic} with consumer group {}", one.kafka.consumer_group));
+    if one.group == other.group {
+        return Some(format!("topic {topic} with consumer group {}", one.group));
     }
-    (one.producer.is_some() && other.producer.is_some()).then(|| format!("filling topic {topic}"))
+    (one.fills && other.fills).then(|| format!("filling topic {topic}"))
 }
 
 /// Zones may not overlap at all; ledgers of several pipelines may share a prefix, since each consumer group has keys of its own in it.
-fn shared_prefix(one: &Pipeline, other: &Pipeline) -> Option<String> {
-    if one.aws.s3_endpoint != other.aws.s3_endpoint || one.sink.bucket != other.sink.bucket {
+fn shared_prefix(one: &Claims, other: &Claims) -> Option<String> {
+    if one.bucket != other.bucket || one.store != other.store {
         return None;
     }
-    let (ours, theirs) = (zones(one), zones(other));
-    let overlap = |prefixes: &[&str], others: &[&str]| {
-        prefixes.iter().copied().find(|prefix| others.iter().any(|other| overlaps(prefix, other))).map(str::to_owned)
-    };
-    let found = overlap(&ours, &theirs)
-        .or_else(|| overlap(&ours, &[&other.sink.ledger.prefix]))
-        .or_else(|| overlap(&[&one.sink.ledger.prefix], &theirs));
-    found.map(|prefix| format!("prefix {prefix} of bucket {}", one.sink.bucket))
-}
-
-fn zones(pipeline: &Pipeline) -> Vec<&str> {
-    let raw = pipeline.sink.raw.as_ref().map(|(prefix, _)| prefix.as_str());
-    [Some(pipeline.sink.processed_prefix.as_str()), raw, Some(pipeline.sink.dead_letters.0.as_str())].into_iter().flatten().collect()
+    let overlap =
+        |prefixes: &[String], others: &[String]| prefixes.iter().find(|prefix| others.iter().any(|other| overlaps(prefix, other))).cloned();
+    let ledger = std::slice::from_ref::<String>;
+    let found = overlap(&one.zones, &other.zones)
+        .or_else(|| overlap(&one.zones, ledger(&other.ledger)))
+        .or_else(|| overlap(ledger(&one.ledger), &other.zones));
+    found.map(|prefix| format!("prefix {prefix} of bucket {}", one.bucket))
 }
 
 /// Returns whether one prefix is the other or lies below it.
@@ -80,19 +122,13 @@ fn overlaps(one: &str, other: &str) -> bool {
     below(one, other) || below(other, one)
 }
 
-fn shared_table(one: &Pipeline, other: &Pipeline) -> Option<String> {
-    let (ours, theirs) = (one.glue.as_ref()?, other.glue.as_ref()?);
-    let catalog = |pipeline: &Pipeline| {
-        let settings = pipeline.operations.glue.as_ref().and_then(|settings| settings.catalog_id.clone());
-        (pipeline.operations.control_plane.glue_endpoint.clone(), pipeline.aws.region.clone(), settings)
-    };
-    if catalog(one) != catalog(other) || ours.database != theirs.database {
+fn shared_table(one: &Claims, other: &Claims) -> Option<String> {
+    let database = one.database.as_ref()?;
+    if one.database != other.database || one.catalog != other.catalog {
         return None;
     }
-    let names = [Some(&theirs.processed_table), theirs.raw_table.as_ref(), theirs.dead_letters_table.as_ref()];
-    let tables = [Some(&ours.processed_table), ours.raw_table.as_ref(), ours.dead_letters_table.as_ref()];
-    let table = tables.into_iter().flatten().find(|table| names.contains(&Some(*table)))?;
-    Some(format!("table {}.{table}", ours.database))
+    let table = one.tables.iter().find(|table| other.tables.contains(table))?;
+    Some(format!("table {database}.{table}"))
 }
 
 #[cfg(test)]

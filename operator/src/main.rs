@@ -1,51 +1,198 @@
-//! The operator of StockPipeline: its command line. Reads arguments, calls the library, maps the end to an exit code.
+//! The operator's process: reads arguments and environment once, and turns how a command ended into an exit code.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use stockpipeline::launch::Exit;
-use stockpipeline_operator::crd;
+use anyhow::Context;
+use clap::Parser;
+use stockpipeline::launch::{Exit, TERMINATION_MESSAGE_PATH};
+use stockpipeline_operator::arguments::{Arguments, Command, PlanArguments, PlanFormat, RunArguments};
+use stockpipeline_operator::catalogue::Catalogue;
+use stockpipeline_operator::metrics::Metrics;
+use stockpipeline_operator::plan::show::{Colour, show};
+use stockpipeline_operator::plan::{Planner, documents, installed};
+use stockpipeline_operator::run::{LeaseSettings, Process, RunError};
+use stockpipeline_operator::{crd, run, telemetry};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
-/// Keeps the workers, Glue tables and Athena objects of `StockPipeline` resources.
-///
-/// So far it only prints the custom resource's definition. It does not run in a cluster yet; the data path is in
-/// stockpipeline-worker.
-#[derive(Debug, Parser)]
-#[command(name = "stockpipeline-operator", version, max_term_width = 120)]
-struct Arguments {
-    /// What to do.
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Print the definition of the custom resource, for `kubectl apply -f -`
-    Crd,
-}
+/// What `plan` logs unless `RUST_LOG` says otherwise: its answer says what is wrong.
+const PLAN_LOG: &str = "error";
+/// What `run` logs unless `RUST_LOG` says otherwise.
+const RUN_LOG: &str = "info";
+/// Longest message that the kubelet takes.
+const TERMINATION_MESSAGE_BYTES: usize = 4096;
+/// How long tasks that nobody waits for may still run at the end: none of them may write any more.
+const RUNTIME_GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let exit = match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Crd }) => print(&crd::definition_yaml()),
-        Err(error) if error.use_stderr() => {
-            eprintln!("{error}");
-            Exit::Usage
-        }
-        Err(error) => error.exit(),
+    let Arguments { command, log_format } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
     };
+    let ended = match command {
+        Command::Crd => print(&crd::definition_yaml()).map(|()| Exit::Done.code()),
+        Command::Plan(arguments) => {
+            telemetry::start(log_format, PLAN_LOG);
+            start(plan(arguments))
+        }
+        Command::Run(arguments) => {
+            telemetry::start(log_format, RUN_LOG);
+            end_on_panic();
+            start(keep_pipelines(*arguments))
+        }
+    };
+    let code = match ended {
+        Ok(code) => code,
+        Err(Failure { error, exit }) => {
+            eprintln!("error: {error:#}");
+            leave_message(&format!("{error:#}"));
+            exit.code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// A command that has not done what it was asked for.
+struct Failure {
+    error: anyhow::Error,
+    exit: Exit,
+}
+
+impl Failure {
+    fn external(error: anyhow::Error) -> Self {
+        Self { error, exit: Exit::External }
+    }
+
+    fn user(error: anyhow::Error) -> Self {
+        Self { error, exit: Exit::User }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let exit = error.exit();
+        Self { error: error.into(), exit }
+    }
+}
+
+/// Prints help, the version or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> ExitCode {
+    let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+    // Nobody reads what can't be written.
+    drop(error.print());
     ExitCode::from(exit.code())
 }
 
 /// Prints a text. A reader that has seen enough and closes the pipe is no failure.
-fn print(text: &str) -> Exit {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => {
-            eprintln!("failed to print: {error}");
-            Exit::External
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::external(anyhow::Error::new(error).context("failed to print"))),
+    }
+}
+
+/// Runs a command to its exit code.
+fn start(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime");
+    let runtime = runtime.map_err(Failure::external)?;
+    let ended = runtime.block_on(command);
+    runtime.shutdown_timeout(RUNTIME_GRACE);
+    ended
+}
+
+async fn keep_pipelines(arguments: RunArguments) -> Result<u8, Failure> {
+    let shutdown = CancellationToken::new();
+    let signals = Signals::listen().context("failed to listen for signals").map_err(Failure::external)?;
+    tokio::spawn(signals.cancel(shutdown.clone()));
+    let address = arguments.http_address;
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.with_context(|| format!("failed to listen on {address}; choose another with --http-address"));
+    run::run(Process {
+        lease: LeaseSettings::new(&arguments.settings.namespace, &arguments.lease_name, &arguments.pod_name),
+        settings: arguments.settings.settings(),
+        kubernetes: kubernetes().await?,
+        listener: listener.map_err(Failure::user)?,
+        shutdown,
+    })
+    .await?;
+    Ok(Exit::Done.code())
+}
+
+async fn kubernetes() -> Result<kube::Config, Failure> {
+    let config = kube::Config::infer().await.context("failed to find an API server; run it in a pod, or set KUBECONFIG");
+    config.map_err(Failure::user)
+}
+
+async fn plan(arguments: PlanArguments) -> Result<u8, Failure> {
+    let documents = documents::read(&arguments.file).context("the document can't be planned").map_err(Failure::user)?;
+    let config = kubernetes().await?;
+    let documents = documents::place(documents, arguments.namespace.as_deref(), &config.default_namespace);
+    let documents = documents.context("the document can't be planned").map_err(Failure::user)?;
+    let client = kube::Client::try_from(config).context("failed to make a client of the API server").map_err(Failure::user)?;
+    let settings = match arguments.operator_arguments.as_slice() {
+        [] => installed::settings(&client, arguments.operator_namespace.as_deref()).await,
+        given => installed::settings_of(given, "the command line"),
+    };
+    let settings = settings.map_err(|error| Failure::user(error.into()))?;
+    let catalogue = (!arguments.without_aws).then(|| Catalogue::new(&settings, Metrics::default()));
+    let planner = Planner { client, settings, catalogue, field_manager: arguments.field_manager };
+    let plan = planner.plan(&documents).await.map_err(|error| Failure::user(error.into()))?;
+    let colour = if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() { Colour::Always } else { Colour::Never };
+    match arguments.output {
+        PlanFormat::Text => print(&show(&plan, colour))?,
+        PlanFormat::Json => {
+            let text = serde_json::to_string_pretty(&plan).context("failed to write the plan as JSON").map_err(Failure::external)?;
+            print(&(text + "\n"))?;
+        }
+    }
+    Ok(plan.outcome().code())
+}
+
+/// A panic anywhere is a bug and ends the process: no thread goes on beside a broken one.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        leave_message(&format!("bug: {panic}"));
+        std::process::exit(i32::from(Exit::Bug.code()));
+    }));
+}
+
+/// Leaves the reason of a fatal end for the kubelet, where there is one to read it.
+fn leave_message(message: &str) {
+    let end = message.floor_char_boundary(TERMINATION_MESSAGE_BYTES);
+    let file = std::fs::OpenOptions::new().write(true).truncate(true).open(TERMINATION_MESSAGE_PATH);
+    // Outside of a pod there is no such file, and nobody to tell.
+    drop(file.and_then(|mut file| file.write_all(&message.as_bytes()[..end])));
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Asks for a stop at the first signal, and ends the process at the second.
+    async fn cancel(mut self, shutdown: CancellationToken) {
+        self.next().await;
+        tracing::info!("stopping");
+        shutdown.cancel();
+        let number = self.next().await;
+        std::process::exit(128 + number);
+    }
+
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
         }
     }
 }

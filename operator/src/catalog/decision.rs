@@ -2,8 +2,8 @@
 
 use stockpipeline::operations::{AdoptionPolicy, GlueSettings};
 
-use super::difference::{Change, differences, merge};
-use super::{FoundTable, TableInput, WantedTable, Zone, owner_mark, written_hash_mark};
+use super::difference::{Change, descriptor_hash, differences, merge};
+use super::{FoundTable, TableInput, WantedTable, Zone, owner_mark, partitions_hash_mark, written_hash_mark};
 use crate::status::reason::CatalogSynced;
 
 /// What a pipeline allows the operator to do to its tables.
@@ -66,7 +66,7 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
     let Some(found) = found else {
         return match policy.adoption {
             AdoptionPolicy::Observe => Decision::Report(vec![missing(wanted)]),
-            AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt => Decision::Create(wanted.input.clone()),
+            AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt => Decision::Create(new(wanted)),
         };
     };
     let mark = |table: &TableInput, name: &str| table.parameters.get(name).cloned();
@@ -98,6 +98,13 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
         keep_history: changes.iter().any(Change::is_of_schema),
         changes,
     }
+}
+
+/// A new table has no partitions that would have to follow it.
+fn new(wanted: &WantedTable) -> TableInput {
+    let mut input = wanted.input.clone();
+    input.parameters.insert(partitions_hash_mark(), descriptor_hash(&wanted.input));
+    input
 }
 
 fn missing(wanted: &WantedTable) -> Change {

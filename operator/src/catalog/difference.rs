@@ -8,7 +8,8 @@ use std::fmt;
 
 use stockpipeline::document::GROUP;
 
-use super::{Column, TableInput, generation_mark};
+use super::{Column, TableInput, generation_mark, partitions_hash_mark};
+use crate::hash;
 
 /// Start of the names of table parameters that only pipelines set: what is left over of them is a difference.
 const OWNED_PARAMETERS: [&str; 2] = ["projection.", GROUP];
@@ -75,12 +76,26 @@ pub fn differences(wanted: &TableInput, found: &TableInput) -> Vec<Change> {
 }
 
 /// Returns what Glue should be given: every owned field as wanted, every foreign parameter as found.
+/// How far the partitions have followed is a fact of the table, so it stays, too.
 pub(super) fn merge(wanted: &TableInput, found: &TableInput) -> TableInput {
+    let mut parameters = merge_maps(&wanted.parameters, &found.parameters, &OWNED_PARAMETERS);
+    let mark = partitions_hash_mark();
+    if let Some(hash) = found.parameters.get(&mark) {
+        parameters.insert(mark, hash.clone());
+    }
     TableInput {
         serde_parameters: merge_maps(&wanted.serde_parameters, &found.serde_parameters, &OWNED_SERDE_PARAMETERS),
-        parameters: merge_maps(&wanted.parameters, &found.parameters, &OWNED_PARAMETERS),
+        parameters,
         ..wanted.clone()
     }
+}
+
+/// Returns the hash of what a partition's descriptor has in common with its table's: columns without their comments, formats and reader.
+#[must_use]
+pub fn descriptor_hash(table: &TableInput) -> String {
+    let columns: Vec<(&str, String)> = table.columns.iter().map(|column| (column.name.as_str(), normal_type(&column.glue_type))).collect();
+    let TableInput { input_format, output_format, serde_library, serde_parameters, .. } = table;
+    hash::short(&format!("{columns:?} {input_format} {output_format} {serde_library} {serde_parameters:?}"))
 }
 
 fn merge_maps(wanted: &BTreeMap<String, String>, found: &BTreeMap<String, String>, owned: &[&str]) -> BTreeMap<String, String> {
@@ -142,7 +157,8 @@ fn compare_maps(
             changes.push(Change { field: format!("{field}.{name}"), found: other.cloned(), wanted: Some(value.clone()) });
         }
     }
-    for (name, value) in found.iter().filter(|(name, _)| is_owned(name, owned) && !wanted.contains_key(*name)) {
+    let left_over = |name: &&String| is_owned(name, owned) && !wanted.contains_key(*name) && **name != partitions_hash_mark();
+    for (name, value) in found.iter().filter(|(name, _)| left_over(name)) {
         changes.push(Change { field: format!("{field}.{name}"), found: Some(value.clone()), wanted: None });
     }
 }

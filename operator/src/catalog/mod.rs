@@ -8,15 +8,34 @@
 //! | `difference` | in which fields a table differs, once both are normalised |
 //! | `decision` | whether that means to create, update, report or refuse |
 //! | `projection` | the table parameters from which Athena computes partitions |
+//! | `shared` | whether database and workgroup are made or written |
+//! | `crawler`, `queries`, `views` | what is done about each of those |
+//! | `verdict` | from what was met, thing by thing, to the one condition |
+//! | `wanted` | everything that a pipeline wants of Glue and Athena, as one value |
+//! | `report` | what the status remembers of the catalogue, and what a look at it says |
 
+mod crawler;
 mod decision;
 mod difference;
 mod projection;
+mod queries;
+mod report;
+mod shared;
 #[cfg(test)]
 mod tests;
+mod verdict;
+mod views;
+mod wanted;
 
+pub use crawler::{CrawlerDecision, FoundCrawler, LastRun, decide_crawler};
 pub use decision::{Decision, Policy, Refusal, decide};
-pub use difference::{Change, differences};
+pub use difference::{Change, descriptor_hash, differences};
+pub use queries::{FoundQuery, QueryStep, creation_token, plan_queries};
+pub use report::{Act, CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Removal};
+pub use shared::{FoundDatabase, FoundWorkgroup, SharedDecision, decide_database, decide_workgroup};
+pub use verdict::Verdict;
+pub use views::{FoundView, ViewDecision, decide_view};
+pub use wanted::{Place, WantedAthena, WantedCatalogue, WantedCrawler, WantedDatabase, WantedQuery, WantedView, WantedWorkgroup};
 
 use std::collections::BTreeMap;
 
@@ -108,6 +127,12 @@ pub struct Column {
 pub struct Owner(String);
 
 impl Owner {
+    /// Returns the owner as it stands in marks.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Returns the owner that a pipeline is. A pipeline that is deleted and made again under its name owns its tables as before;
     /// `cluster` tells clusters apart that share an account.
     #[must_use]
@@ -139,6 +164,13 @@ pub fn generation_mark() -> String {
 #[must_use]
 pub fn written_hash_mark() -> String {
     format!("{GROUP}/written-hash")
+}
+
+/// Parameter with the hash of the descriptor that all registered partitions have been given: another one than the table's says that they
+/// still have to follow it.
+#[must_use]
+pub fn partitions_hash_mark() -> String {
+    format!("{GROUP}/partitions-hash")
 }
 
 /// Returns the tables of a pipeline; none without a catalogue.

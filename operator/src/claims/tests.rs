@@ -35,14 +35,15 @@ fn at(second: i64) -> Timestamp {
 fn told(change: impl FnOnce(&mut Value)) -> Option<String> {
     let (older, younger) = (pipeline(|_| {}), pipeline(change));
     let (first, second) = (identity("a"), identity("b"));
-    let other = Claimant { identity: &first, created: at(1), pipeline: &older };
-    conflict(Claimant { identity: &second, created: at(2), pipeline: &younger }, &[other])
+    let (older, younger) = (Claims::of(&older), Claims::of(&younger));
+    let other = Claimant { identity: &first, created: at(1), in_force: false, claims: &older };
+    conflict(Claimant { identity: &second, created: at(2), in_force: false, claims: &younger }, [other])
 }
 
 #[test]
 fn the_younger_is_told_what_the_older_has() {
     type Case = (fn(&mut Value), Option<&'static str>);
-    let whose = "belongs to the older pipeline n/a; use another one, or delete that pipeline";
+    let whose = "belongs to pipeline n/a, which had it first; use another one, or delete that pipeline";
     let cases: [Case; 12] = [
         (apart, None),
         (
@@ -109,13 +110,21 @@ fn prefixes(spec: &mut Value, processed: &str, raw: &str, dead_letters: &str) {
 
 #[test]
 fn the_older_keeps_it_and_of_one_second_exactly_one_does() {
-    let same = pipeline(|_| {});
+    let same = Claims::of(&pipeline(|_| {}));
     let (first, second) = (identity("a"), identity("b"));
-    for (a, b, winner) in [(1, 2, "a"), (2, 1, "b"), (1, 1, "a")] {
-        let one = Claimant { identity: &first, created: at(a), pipeline: &same };
-        let other = Claimant { identity: &second, created: at(b), pipeline: &same };
+    let cases = [
+        ((1, false), (2, false), "a"),
+        ((2, false), (1, false), "b"),
+        ((1, false), (1, false), "a"),
+        // The older one turned to it later: who has it keeps it.
+        ((1, false), (2, true), "b"),
+        ((1, true), (2, true), "a"),
+    ];
+    for ((a, a_in_force), (b, b_in_force), winner) in cases {
+        let one = Claimant { identity: &first, created: at(a), in_force: a_in_force, claims: &same };
+        let other = Claimant { identity: &second, created: at(b), in_force: b_in_force, claims: &same };
         let all = [one, other];
-        let winners: Vec<&str> = all.iter().filter(|c| conflict(**c, &all).is_none()).map(|c| c.identity.name.as_str()).collect();
+        let winners: Vec<&str> = all.iter().filter(|c| conflict(**c, all).is_none()).map(|c| c.identity.name.as_str()).collect();
         assert_eq!(winners, [winner]);
     }
 }

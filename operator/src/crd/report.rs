@@ -114,9 +114,32 @@ pub struct GlueStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub tables: Vec<TableStatus>,
-    /// How often a table that somebody had changed was set right again.
+    /// How often something that somebody had changed was set right again.
     #[serde(default)]
     pub drift_corrections: i64,
+    /// The crawler that compares what is stored with the tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crawler: Option<CrawlerStatus>,
+}
+
+/// A crawler that only observes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CrawlerStatus {
+    /// Name.
+    #[schemars(length(max = 255))]
+    pub name: String,
+    /// How its last run ended: SUCCEEDED, CANCELLED or FAILED; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub last_run: Option<String>,
+    /// When its last run started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run_time: Option<Time>,
+    /// What it would have changed, or why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub findings: Option<String>,
 }
 
 /// A Glue table.
@@ -152,6 +175,10 @@ pub struct AthenaStatus {
     pub workgroup: String,
     /// Ids of the saved queries by name: names are not unique in Athena.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 50))]
+    #[schemars(extend("maxProperties" = 100))]
     pub named_queries: BTreeMap<String, String>,
+    /// Hashes of the views' statements by name; `claimed` before a view is made.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub views: BTreeMap<String, String>,
 }

@@ -77,7 +77,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 /// The order in which somebody wrote the members must not roll a pod.
-fn sort(value: &mut Value) {
+pub(super) fn sort(value: &mut Value) {
     match value {
         Value::Object(members) => {
             let mut sorted: Vec<(String, Value)> = std::mem::take(members).into_iter().collect();

@@ -5,6 +5,7 @@
 //!
 //! | module | what it makes |
 //! |---|---|
+//! | `clean_up` | the Jobs that remove what a deletion policy names |
 //! | `document` | the document that workers read, and its hash |
 //! | `pod` | the pod template |
 //! | `mounts` | the document, Secrets and `ConfigMaps` as files |
@@ -12,6 +13,7 @@
 //! | `network` | the network policy |
 //! | `kubernetes` | Kubernetes' own JSON forms, read strictly |
 
+mod clean_up;
 mod document;
 mod kubernetes;
 mod mounts;
@@ -20,6 +22,8 @@ mod placement;
 mod pod;
 #[cfg(test)]
 mod tests;
+
+pub use clean_up::{CleanUp, clean_up_name};
 
 use std::collections::BTreeMap;
 
@@ -62,6 +66,12 @@ pub struct Counts {
     pub producers: u32,
     /// Sinks.
     pub sinks: u32,
+}
+
+/// Returns a value whose members stand in the order of their names.
+pub(crate) fn sorted(mut value: serde_json::Value) -> serde_json::Value {
+    document::sort(&mut value);
+    value
 }
 
 /// Every object that a pipeline should have, in the order in which they are applied: what pods need before the pods.

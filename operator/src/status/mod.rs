@@ -225,6 +225,20 @@ pub fn phase(findings: &Findings) -> Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::Running,
+        Self::Degraded,
+        Self::Draining,
+        Self::Drained,
+        Self::Stopped,
+        Self::Completed,
+        Self::Invalid,
+        Self::Failed,
+        Self::Deleting,
+    ];
+
     /// Returns the phase's name in the status.
     #[must_use]
     pub fn label(self) -> &'static str {

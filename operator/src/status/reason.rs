@@ -2,6 +2,8 @@
 //!
 //! Each list is one exhaustive match, so that a new reason cannot be shown without saying what it means.
 
+use stockpipeline::status::{Reason as WorkerReason, TopicState};
+
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Truth {
@@ -117,22 +119,19 @@ impl Reason for TopicReady {
     }
 }
 
-impl TopicReady {
-    /// Returns the reason of a topic's state in a worker's `/status`; None for one that this version does not know.
-    #[must_use]
-    pub fn from_label(label: &str) -> Option<Self> {
-        const ALL: [TopicReady; 9] = [
-            TopicReady::InSync,
-            TopicReady::Creating,
-            TopicReady::ConfigDrift,
-            TopicReady::PartitionMismatch,
-            TopicReady::NotFound,
-            TopicReady::AuthFailed,
-            TopicReady::BrokerUnreachable,
-            TopicReady::Observed,
-            TopicReady::NotMeasured,
-        ];
-        ALL.into_iter().find(|reason| reason.meaning().label == label)
+impl From<TopicState> for TopicReady {
+    fn from(state: TopicState) -> Self {
+        match state {
+            TopicState::InSync => Self::InSync,
+            TopicState::Creating => Self::Creating,
+            TopicState::ConfigDrift => Self::ConfigDrift,
+            TopicState::PartitionMismatch => Self::PartitionMismatch,
+            TopicState::NotFound => Self::NotFound,
+            TopicState::AuthFailed => Self::AuthFailed,
+            TopicState::BrokerUnreachable => Self::BrokerUnreachable,
+            TopicState::Observed => Self::Observed,
+            TopicState::NotMeasured => Self::NotMeasured,
+        }
     }
 }
 
@@ -173,6 +172,30 @@ pub enum Availability {
     PathCollision,
     /// The store does not honour conditional writes.
     ConditionalWritesUnsupported,
+    /// A plan was written by a newer version of the worker.
+    PlanVersionUnknown,
+    /// Credentials or policy forbid what the workers do.
+    AccessDenied,
+    /// There is no such bucket.
+    NoSuchBucket,
+    /// The encryption key cannot be used.
+    KeyUnusable,
+    /// The store does not answer, or not as S3 does.
+    StorageUnavailable,
+    /// No broker answers the workers.
+    BrokerUnreachable,
+    /// Kafka refuses the workers' credentials.
+    AuthFailed,
+    /// There is no such topic, and nobody makes it.
+    TopicNotFound,
+    /// The workers, or Kubernetes, cannot use their configuration.
+    InvalidConfiguration,
+    /// The workers fail for a reason of their own.
+    WorkerFailed,
+    /// Kubernetes refuses to make the pods: a quota, a limit, a policy.
+    PodsRejected,
+    /// The API server, or somebody else's object, refuses what the operator declares.
+    ApplyFailed,
     /// There should be none.
     ScaledToZero,
     /// A finite source has been produced to its end.
@@ -183,7 +206,7 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    const ALL: [Self; 20] = [
+    pub const ALL: [Self; 32] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,
@@ -201,16 +224,54 @@ impl Availability {
         Self::PlanMismatch,
         Self::PathCollision,
         Self::ConditionalWritesUnsupported,
+        Self::PlanVersionUnknown,
+        Self::AccessDenied,
+        Self::NoSuchBucket,
+        Self::KeyUnusable,
+        Self::StorageUnavailable,
+        Self::BrokerUnreachable,
+        Self::AuthFailed,
+        Self::TopicNotFound,
+        Self::InvalidConfiguration,
+        Self::WorkerFailed,
+        Self::PodsRejected,
+        Self::ApplyFailed,
         Self::ScaledToZero,
         Self::Completed,
         Self::NotRequired,
     ];
 
-    /// Returns the reason that a worker's own failure in `/status` stands for; None for a failure that is no reason by itself, such as a
-    /// throttled request.
+    /// Returns the reason that a worker's own failure stands for; None for what is part of working, such as a full buffer.
     #[must_use]
-    pub fn from_worker(label: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.meaning().label == label && reason.meaning().truth == Truth::False)
+    pub fn of_failure(reason: WorkerReason) -> Option<Self> {
+        Some(match reason {
+            WorkerReason::DataLoss => Self::DataLoss,
+            WorkerReason::LedgerMissing => Self::LedgerMissing,
+            WorkerReason::TopicTruncated => Self::TopicTruncated,
+            WorkerReason::PlanMismatch => Self::PlanMismatch,
+            WorkerReason::PathCollision => Self::PathCollision,
+            WorkerReason::ConditionalWritesUnsupported => Self::ConditionalWritesUnsupported,
+            WorkerReason::PlanVersionUnknown => Self::PlanVersionUnknown,
+            WorkerReason::SourceChanged => Self::SourceChanged,
+            WorkerReason::SourceUnreachable => Self::SourceUnreachable,
+            WorkerReason::RecordBudgetExceeded => Self::RecordBudgetExceeded,
+            WorkerReason::DeadLetterRateExceeded => Self::DeadLetterRateExceeded,
+            WorkerReason::AccessDenied => Self::AccessDenied,
+            WorkerReason::NoSuchBucket => Self::NoSuchBucket,
+            WorkerReason::KeyUnusable => Self::KeyUnusable,
+            WorkerReason::Throttled
+            | WorkerReason::Unavailable
+            | WorkerReason::Timeout
+            | WorkerReason::ClockSkewed
+            | WorkerReason::Redirected
+            | WorkerReason::NotS3 => Self::StorageUnavailable,
+            WorkerReason::Stale | WorkerReason::BrokerUnreachable => Self::BrokerUnreachable,
+            WorkerReason::AuthFailed => Self::AuthFailed,
+            WorkerReason::TopicNotFound => Self::TopicNotFound,
+            WorkerReason::InvalidConfiguration => Self::InvalidConfiguration,
+            WorkerReason::Fenced | WorkerReason::Bug => Self::WorkerFailed,
+            WorkerReason::MemoryPressure => return None,
+        })
     }
 }
 
@@ -234,6 +295,18 @@ impl Reason for Availability {
             Self::PlanMismatch => of("PlanMismatch", Truth::False, Outlook::Stalled),
             Self::PathCollision => of("PathCollision", Truth::False, Outlook::Stalled),
             Self::ConditionalWritesUnsupported => of("ConditionalWritesUnsupported", Truth::False, Outlook::Stalled),
+            Self::PlanVersionUnknown => of("PlanVersionUnknown", Truth::False, Outlook::Stalled),
+            Self::AccessDenied => of("AccessDenied", Truth::False, Outlook::Waiting),
+            Self::NoSuchBucket => of("NoSuchBucket", Truth::False, Outlook::Waiting),
+            Self::KeyUnusable => of("KeyUnusable", Truth::False, Outlook::Waiting),
+            Self::StorageUnavailable => of("StorageUnavailable", Truth::False, Outlook::Waiting),
+            Self::BrokerUnreachable => of("BrokerUnreachable", Truth::False, Outlook::Waiting),
+            Self::AuthFailed => of("AuthFailed", Truth::False, Outlook::Waiting),
+            Self::TopicNotFound => of("TopicNotFound", Truth::False, Outlook::Waiting),
+            Self::InvalidConfiguration => of("InvalidConfiguration", Truth::False, Outlook::Waiting),
+            Self::WorkerFailed => of("WorkerFailed", Truth::False, Outlook::Waiting),
+            Self::PodsRejected => of("PodsRejected", Truth::False, Outlook::Waiting),
+            Self::ApplyFailed => of("ApplyFailed", Truth::False, Outlook::Waiting),
             Self::ScaledToZero => of("ScaledToZero", Truth::True, Outlook::Settled),
             Self::Completed => of("Completed", Truth::True, Outlook::Settled),
             Self::NotRequired => of("NotRequired", Truth::True, Outlook::Settled),
@@ -264,6 +337,12 @@ pub enum CatalogSynced {
     UnrestrictedChange,
     /// A query or view is not what Athena takes.
     QueryDefinitionFailed,
+    /// A database or workgroup is missing and not to be made.
+    NotFound,
+    /// AWS fails or does not answer.
+    Unavailable,
+    /// AWS will never take it as it is.
+    InvalidInput,
     /// The pipeline has no catalogue.
     NotRequired,
 }
@@ -281,6 +360,9 @@ impl Reason for CatalogSynced {
             Self::ConcurrentModification => of("ConcurrentModification", Truth::False, Outlook::Waiting),
             Self::UnrestrictedChange => of("UnrestrictedChange", Truth::False, Outlook::Stalled),
             Self::QueryDefinitionFailed => of("QueryDefinitionFailed", Truth::False, Outlook::Stalled),
+            Self::NotFound => of("NotFound", Truth::False, Outlook::Waiting),
+            Self::Unavailable => of("Unavailable", Truth::False, Outlook::Waiting),
+            Self::InvalidInput => of("InvalidInput", Truth::False, Outlook::Stalled),
             Self::NotRequired => of("NotRequired", Truth::True, Outlook::Settled),
         }
     }

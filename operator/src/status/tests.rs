@@ -140,18 +140,14 @@ fn a_long_message_is_cut_between_characters() {
 }
 
 #[test]
-fn a_workers_own_words_become_reasons_only_where_they_are_some() {
-    for (label, expected) in [
-        ("DataLoss", Some(Availability::DataLoss)),
-        ("DeadLetterRateExceeded", Some(Availability::DeadLetterRateExceeded)),
-        ("Throttled", None),
-        ("Committing", None),
-        ("Newer", None),
-    ] {
-        assert_eq!(Availability::from_worker(label), expected, "{label}");
+fn a_worker_that_fails_is_never_available() {
+    use stockpipeline::status::Reason as WorkerReason;
+    for reason in WorkerReason::ALL {
+        match Availability::of_failure(reason) {
+            Some(availability) => assert_eq!(availability.meaning().truth, Truth::False, "{reason:?}"),
+            None => assert_eq!(reason, WorkerReason::MemoryPressure),
+        }
     }
-    assert_eq!(TopicReady::from_label("Observed"), Some(TopicReady::Observed));
-    assert_eq!(TopicReady::from_label("Newer"), None);
 }
 
 fn report() -> StockPipelineStatus {
@@ -185,7 +181,7 @@ fn lag(status: &mut StockPipelineStatus) -> &mut LagStatus {
 fn transitions_are_written_at_once_numbers_seldom_and_nothing_at_rest() {
     type Case = (&'static str, fn(&mut StockPipelineStatus), bool, bool);
     // what changed, how, whether at once, whether after a minute
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         ("nothing", |_| {}, false, false),
         ("only the time of measuring", |s| lag(s).measured_at = Some(Time(at(900))), false, false),
         ("a fifth of the lag", |s| lag(s).total = 120, false, false),
@@ -196,6 +192,7 @@ fn transitions_are_written_at_once_numbers_seldom_and_nothing_at_rest() {
         ("a commit five minutes later", |s| s.sink.as_mut().unwrap().last_commit_time = Some(Time(at(300))), false, true),
         ("the lag is unknown", |s| s.kafka.as_mut().unwrap().lag = None, true, true),
         ("a pod is ready", |s| s.sink.as_mut().unwrap().ready_replicas = 1, true, true),
+        ("only a message", |s| s.conditions[0].message = "other".to_owned(), false, true),
         ("a condition", |s| s.conditions[0].reason = "Other".to_owned(), true, true),
     ];
     for (what, change, at_once, later) in cases {

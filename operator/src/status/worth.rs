@@ -20,12 +20,18 @@ pub fn is_worth_writing(written: Option<&StockPipelineStatus>, status: &StockPip
     if without_numbers(written) != without_numbers(status) {
         return true;
     }
-    since >= NUMBERS_EVERY && (numbers_moved(written, status) || commit_moved(written, status))
+    since >= NUMBERS_EVERY && (numbers_moved(written, status) || commit_moved(written, status) || messages(written) != messages(status))
 }
 
-/// Numbers become 0; one that appears or goes is a transition.
+/// What conditions say for people often holds a number.
+fn messages(status: &StockPipelineStatus) -> Vec<&str> {
+    status.conditions.iter().map(|condition| condition.message.as_str()).collect()
+}
+
+/// Numbers become 0 and messages empty; one that appears or goes is a transition.
 fn without_numbers(status: &StockPipelineStatus) -> StockPipelineStatus {
     let mut plain = status.clone();
+    plain.conditions.iter_mut().for_each(|condition| condition.message.clear());
     for component in [plain.producer.as_mut(), plain.sink.as_mut()].into_iter().flatten() {
         component.last_commit_time = None;
         component.committed_records = component.committed_records.map(|_| 0);

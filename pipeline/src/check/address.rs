@@ -121,7 +121,7 @@ fn host_of(rest: &str) -> Result<&str, Complaint> {
 fn check_host(host: &str) -> Result<bool, Complaint> {
     let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     if let Ok(address) = name.parse::<IpAddr>() {
-        return if is_forbidden(address) { Err(FORBIDDEN) } else { Ok(address.to_canonical().is_loopback()) };
+        return if is_forbidden_address(address) { Err(FORBIDDEN) } else { Ok(address.to_canonical().is_loopback()) };
     }
     let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
     if name.is_empty() || name.len() > 253 || !characters || name.split('.').any(str::is_empty) {
@@ -135,7 +135,9 @@ fn check_host(host: &str) -> Result<bool, Complaint> {
     if METADATA_NAMES.contains(&name.as_str()) { Err(FORBIDDEN) } else { Ok(name == "localhost" || name.ends_with(".localhost")) }
 }
 
-fn is_forbidden(address: IpAddr) -> bool {
+/// Returns whether nothing may connect to an address: link-local ones, metadata services, and what is no machine's address.
+#[must_use]
+pub fn is_forbidden_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_link_local() || address.is_unspecified() || address.is_broadcast() || address.is_multicast(),
         IpAddr::V6(address) => {

@@ -1,0 +1,352 @@
+//! Writes what is declared, and nothing where the cluster has it already: server-side apply under one field manager, with force on what
+//! is ours, never on what is not.
+//!
+//! An object is ours when this resource is its controller. One that nobody controls and that carries our labels is taken over, which is
+//! what deleting a pipeline without its children leaves. Any other object of one of our names is refused.
+
+mod difference;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use stockpipeline::document::{GROUP, KIND};
+
+use crate::controller::Shared;
+use crate::error::Retry;
+use crate::hash;
+use crate::identity::{Identity, MANAGER};
+use crate::observe::{Cached, Key};
+
+/// Why an object is not as declared.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Somebody else's object has the name.
+    #[error("{kind} {name} is there and belongs to {owner}; delete it, or give the pipeline another name")]
+    Foreign {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// Whose it is.
+        owner: String,
+    },
+    /// The object belongs to a deleted pipeline of the same name.
+    #[error("{kind} {name} belongs to a deleted pipeline of this name; it is waited for until the garbage collector has removed it")]
+    Earlier {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// The object is being deleted.
+    #[error("{kind} {name} is being deleted; it is waited for")]
+    Leaving {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// The API server did not do it.
+    #[error("failed to {act} {kind} {name}: {source}")]
+    Refused {
+        /// What was tried.
+        act: &'static str,
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+    /// The API server did not answer in time.
+    #[error("failed to {act} {kind} {name}: the API server did not answer in time")]
+    TimedOut {
+        /// What was tried.
+        act: &'static str,
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+    /// This process no longer writes.
+    #[error("{kind} {name} is left as it is, since this process ends")]
+    Ending {
+        /// Kind.
+        kind: &'static str,
+        /// Name.
+        name: String,
+    },
+}
+
+impl ApplyError {
+    /// Returns when to try again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Foreign { .. } => Retry::Terminal,
+            Self::Earlier { .. } | Self::Leaving { .. } | Self::TimedOut { .. } => Retry::Backoff,
+            Self::Refused { source, .. } => Retry::of_kubernetes(source),
+            Self::Ending { .. } => Retry::Fast,
+        }
+    }
+}
+
+/// What was done to an object, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Kind.
+    pub kind: &'static str,
+    /// Name.
+    pub name: String,
+    /// What.
+    pub act: Act,
+    /// Fields that differed; empty for an object that came or went.
+    pub fields: Vec<String>,
+}
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// It is made.
+    Create,
+    /// It is written because the declaration has changed.
+    Update,
+    /// It is written because others have changed or deleted it.
+    Correct,
+    /// It is deleted.
+    Delete,
+}
+
+impl Act {
+    /// Returns the name of the act.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Correct => "correct",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What was declared and what the API server made of it, where the two will never be equal: a quantity in another spelling, say.
+///
+/// By kind and name, hashes of both. Whoever finds the same pair again has nothing to write.
+pub(crate) type Settled = BTreeMap<String, (String, String)>;
+
+/// Writes the objects of one pipeline.
+pub(crate) struct Applier<'a> {
+    shared: &'a Shared,
+    identity: &'a Identity,
+    key: Key,
+    settled: &'a mut Settled,
+    is_read_only: bool,
+    changes: Vec<Change>,
+}
+
+/// Kinds that can be written.
+pub(crate) trait Written: Cached + Serialize + DeserializeOwned + Resource<Scope = NamespaceResourceScope> {}
+impl<K: Cached + Serialize + DeserializeOwned + Resource<Scope = NamespaceResourceScope>> Written for K {}
+
+/// Whose an object is.
+pub(crate) enum Ownership {
+    /// The pipeline's.
+    Ours,
+    /// A deleted pipeline's of the same name.
+    Earlier,
+    /// Somebody else's: whose.
+    Foreign(String),
+}
+
+impl<'a> Applier<'a> {
+    /// Returns an applier for a pipeline. One that is read-only notes what it would do and writes nothing.
+    pub(crate) fn new(shared: &'a Shared, identity: &'a Identity, settled: &'a mut Settled, is_read_only: bool) -> Self {
+        let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+        Self { shared, identity, key, settled, is_read_only, changes: Vec::new() }
+    }
+
+    /// Returns what was done, or would be.
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    /// Makes sure that an object is as declared, and returns it; None where that would take a write and there may be none.
+    pub(crate) async fn keep<K: Written>(&mut self, declared: K) -> Result<Option<Arc<K>>, ApplyError> {
+        let name = declared.name_any();
+        let (declared, declared_hash) = declaration(&declared);
+        let place = format!("{}/{name}", K::KIND);
+        let cached = K::cache(&self.shared.caches).get(&self.key, &name);
+        let found = match cached {
+            Some(object) => Some(object),
+            // Not in the cache is not the same as not there: the cache holds labelled objects only.
+            None => self.get::<K>(&name).await?.map(Arc::new),
+        };
+        let Some(live) = found else {
+            let act = if self.settled.contains_key(&place) { Act::Correct } else { Act::Create };
+            self.note::<K>(&name, act, Vec::new());
+            return self.write(&name, declared, (place, declared_hash), None).await;
+        };
+        match ownership(self.identity, &*live) {
+            Ownership::Ours => {}
+            Ownership::Earlier => return Err(ApplyError::Earlier { kind: K::KIND, name }),
+            Ownership::Foreign(owner) => return Err(ApplyError::Foreign { kind: K::KIND, name, owner }),
+        }
+        if live.meta().deletion_timestamp.is_some() {
+            return Err(ApplyError::Leaving { kind: K::KIND, name });
+        }
+        if !K::IS_COMPARED {
+            return Ok(Some(live));
+        }
+        let live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
+        let fields = difference::differences(&declared, &live_json);
+        let as_left = (declared_hash.clone(), hash::short(&difference::settled(live_json).to_string()));
+        if fields.is_empty() {
+            self.settled.entry(place).or_insert(as_left);
+            return Ok(Some(live));
+        }
+        if self.settled.get(&place) == Some(&as_left) {
+            return Ok(Some(live));
+        }
+        let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
+        self.note::<K>(&name, act, fields);
+        self.write(&name, declared, (place, declared_hash), live.uid()).await
+    }
+
+    /// Makes sure that an object of ours is not there.
+    pub(crate) async fn drop<K: Written>(&mut self, name: &str) -> Result<(), ApplyError> {
+        let Some(live) = K::cache(&self.shared.caches).get(&self.key, name) else { return Ok(()) };
+        let is_ours = matches!(ownership(self.identity, &*live), Ownership::Ours);
+        if !is_ours || live.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        self.note::<K>(name, Act::Delete, Vec::new());
+        if self.is_read_only {
+            return Ok(());
+        }
+        self.settled.remove(&format!("{}/{name}", K::KIND));
+        let preconditions = Preconditions { uid: live.uid(), resource_version: None };
+        let parameters = DeleteParams {
+            preconditions: Some(preconditions),
+            propagation_policy: Some(PropagationPolicy::Background),
+            ..DeleteParams::default()
+        };
+        let api: Api<K> = self.api();
+        match self.send::<K, _>("delete", name, api.delete(name, &parameters)).await {
+            Ok(_) => Ok(()),
+            Err(ApplyError::Refused { source, .. }) if is_gone(&source) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn note<K: Cached>(&mut self, name: &str, act: Act, fields: Vec<String>) {
+        // The hash tells that something has changed and not what.
+        let fields = fields.into_iter().filter(|field| !field.ends_with(&hash_annotation())).collect();
+        self.changes.push(Change { kind: K::KIND, name: name.to_owned(), act, fields });
+    }
+
+    /// Sends what is declared. What somebody made since we looked is a conflict, since a new object is applied without force and a
+    /// known one by its uid.
+    async fn write<K: Written>(
+        &mut self,
+        name: &str,
+        mut declared: Value,
+        (place, declared_hash): (String, String),
+        uid: Option<String>,
+    ) -> Result<Option<Arc<K>>, ApplyError> {
+        if self.is_read_only {
+            return Ok(None);
+        }
+        let parameters = PatchParams { force: uid.is_some(), field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        if let Some(uid) = uid {
+            declared["metadata"]["uid"] = uid.into();
+        }
+        let api: Api<K> = self.api();
+        let mut written: K = self.send::<K, _>("apply", name, api.patch(name, &parameters, &Patch::Apply(&declared))).await?;
+        written.meta_mut().managed_fields = None;
+        let live = serde_json::to_value(&written).expect("Kubernetes' types have text keys only, so they are always JSON");
+        self.settled.insert(place, (declared_hash, hash::short(&difference::settled(live).to_string())));
+        written.prune();
+        // The watch will say the same; until then a second look has to see what was written.
+        K::cache(&self.shared.caches).put(written.clone());
+        Ok(Some(Arc::new(written)))
+    }
+
+    async fn get<K: Written>(&self, name: &str) -> Result<Option<K>, ApplyError> {
+        let api: Api<K> = self.api();
+        let limit = self.shared.context.settings.timing.kubernetes_timeout;
+        within::<K, _>(limit, "get", name, api.get_opt(name)).await
+    }
+
+    async fn send<K: Cached, T>(
+        &self,
+        act: &'static str,
+        name: &str,
+        request: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ApplyError> {
+        if self.shared.ending.is_cancelled() {
+            return Err(ApplyError::Ending { kind: K::KIND, name: name.to_owned() });
+        }
+        self.shared.context.metrics.kubernetes_write(K::KIND);
+        within::<K, _>(self.shared.context.settings.timing.kubernetes_timeout, act, name, request).await
+    }
+
+    fn api<K: Written>(&self) -> Api<K> {
+        Api::namespaced(self.shared.context.client.clone(), &self.identity.namespace)
+    }
+}
+
+/// Returns whose an object is.
+pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownership {
+    let meta = object.meta();
+    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    match controller {
+        Some(owner) if owner.uid == identity.uid => Ownership::Ours,
+        Some(owner) if owner.kind == KIND && owner.name == identity.name => Ownership::Earlier,
+        Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),
+        None => {
+            let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+            let is_left_over = label("app.kubernetes.io/managed-by") == Some(MANAGER)
+                && label(&format!("{GROUP}/pipeline")) == Some(identity.name.as_str());
+            if is_left_over { Ownership::Ours } else { Ownership::Foreign("somebody else".to_owned()) }
+        }
+    }
+}
+
+/// Returns what is declared of an object as JSON, with its hash in an annotation, and the hash.
+pub(crate) fn declaration<K: Written>(declared: &K) -> (Value, String) {
+    let mut declared = serde_json::to_value(declared).expect("Kubernetes' types have text keys only, so they are always JSON");
+    let declared_hash = hash::short(&declared.to_string());
+    declared["metadata"]["annotations"][hash_annotation()] = declared_hash.clone().into();
+    (declared, declared_hash)
+}
+
+/// Returns the annotation with the hash of what was declared last.
+pub(crate) fn hash_annotation() -> String {
+    format!("{GROUP}/applied-hash")
+}
+
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found() || status.is_conflict())
+}
+
+async fn within<K: Cached, T>(
+    limit: std::time::Duration,
+    act: &'static str,
+    name: &str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApplyError> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(ApplyError::Refused { act, kind: K::KIND, name: name.to_owned(), source: Box::new(error) }),
+        Err(_) => Err(ApplyError::TimedOut { act, kind: K::KIND, name: name.to_owned() }),
+    }
+}

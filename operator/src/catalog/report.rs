@@ -1,0 +1,176 @@
+//! What the operator remembers of the catalogue, and what a look at it says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Change, WantedCatalogue};
+use crate::crd::report::{AthenaStatus, CrawlerStatus, GlueStatus, StockPipelineStatus, TableStatus};
+use crate::error::Retry;
+use crate::status::Finding;
+use crate::status::reason::CatalogSynced;
+
+/// Whether anything may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What differs is written.
+    Apply,
+    /// Nothing is written; the report says what would be.
+    DryRun,
+}
+
+/// What the status remembers of the catalogue, since AWS does not: ids, and what is being made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CatalogState {
+    /// Ids of the saved queries by name.
+    pub named_queries: BTreeMap<String, String>,
+    /// Hashes of the views' statements by name; [`CLAIMED`] before a view is made.
+    pub views: BTreeMap<String, String>,
+    /// Whether there was a crawler.
+    pub has_crawler: bool,
+    /// The workgroup that was searched for this pipeline's queries.
+    pub workgroup: Option<String>,
+    /// Corrections so far.
+    pub drift_corrections: i64,
+}
+
+/// In place of a view's hash: it will be made as soon as this stands in the status, so that it is known as ours whatever happens then.
+pub const CLAIMED: &str = "claimed";
+
+/// What a look at the catalogue says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CatalogReport {
+    /// The condition.
+    pub finding: Finding<CatalogSynced>,
+    /// The tables, for the status; what was known before stays the caller's where AWS did not answer.
+    pub tables: Vec<TableStatus>,
+    /// The crawler, for the status.
+    pub crawler: Option<CrawlerStatus>,
+    /// The Athena objects, for the status. They have to be written before the next look: ids and claims are nowhere else.
+    pub athena: Option<AthenaStatus>,
+    /// Things that others had changed and that were set right.
+    pub corrections: i64,
+    /// What was written, or would be, or differs and is left.
+    pub changes: Vec<ObjectChange>,
+    /// When to look again because of this report; None leaves it to the drift interval.
+    pub retry: Option<Retry>,
+}
+
+/// One thing of the catalogue that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectChange {
+    /// What: `table market_data.us_equities`.
+    pub object: String,
+    /// What was done, or would be.
+    pub act: Act,
+    /// In which fields it differs; empty for something that is made or deleted as a whole.
+    pub fields: Vec<Change>,
+}
+
+/// What is done to one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Act {
+    /// It is made.
+    Create,
+    /// It is written because the spec has changed.
+    Update,
+    /// It is written because others have changed it.
+    Correct,
+    /// It is deleted.
+    Delete,
+    /// It is left as it is, and reported.
+    Report,
+}
+
+impl fmt::Display for ObjectChange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {}", self.act.label(), self.object)?;
+        let fields: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
+        if fields.is_empty() { Ok(()) } else { write!(formatter, " ({})", fields.join(", ")) }
+    }
+}
+
+impl Act {
+    /// Returns the name of the act.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Correct => "correct",
+            Self::Delete => "delete",
+            Self::Report => "report",
+        }
+    }
+
+    /// Returns whether the act writes.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        self != Self::Report
+    }
+}
+
+/// What a deletion policy has removed, and what it has left for which reason.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// What is gone.
+    pub removed: Vec<String>,
+    /// What was left, and why.
+    pub kept: Vec<String>,
+}
+
+impl CatalogState {
+    /// Returns what a status remembers.
+    #[must_use]
+    pub fn of(status: Option<&StockPipelineStatus>) -> Self {
+        let athena = status.and_then(|status| status.athena.as_ref());
+        let glue = status.and_then(|status| status.glue.as_ref());
+        Self {
+            named_queries: athena.map(|athena| athena.named_queries.clone()).unwrap_or_default(),
+            views: athena.map(|athena| athena.views.clone()).unwrap_or_default(),
+            has_crawler: glue.is_some_and(|glue| glue.crawler.is_some()),
+            workgroup: athena.map(|athena| athena.workgroup.clone()).filter(|name| !name.is_empty()),
+            drift_corrections: glue.map_or(0, |glue| glue.drift_corrections),
+        }
+    }
+}
+
+impl CatalogReport {
+    /// Returns the report of a pipeline without a catalogue.
+    #[must_use]
+    pub fn not_required() -> Self {
+        Self::empty(CatalogSynced::NotRequired, "the pipeline has no catalogue")
+    }
+
+    pub(super) fn empty(reason: CatalogSynced, message: &str) -> Self {
+        Self {
+            finding: Finding { reason, message: message.to_owned() },
+            tables: Vec::new(),
+            crawler: None,
+            athena: None,
+            corrections: 0,
+            changes: Vec::new(),
+            retry: None,
+        }
+    }
+
+    /// Returns the Glue part of the status. Partition counts are the workers' to report and stay as they were, as does a table that AWS
+    /// did not show this time.
+    #[must_use]
+    pub fn glue_status(&self, wanted: &WantedCatalogue, before: Option<&GlueStatus>) -> GlueStatus {
+        let known = |name: &str| before.and_then(|before| before.tables.iter().find(|table| table.name == name));
+        let tables = wanted.tables.iter().filter_map(|table| {
+            let name = &table.input.name;
+            let found = self.tables.iter().find(|table| table.name == *name);
+            let known = known(name);
+            let base = found.or(known)?.clone();
+            let (partitions, last_partition) = known.map_or((None, None), |known| (known.partitions, known.last_partition.clone()));
+            Some(TableStatus { partitions, last_partition, ..base })
+        });
+        GlueStatus {
+            processed_table: wanted.processed_table(),
+            tables: tables.collect(),
+            drift_corrections: before.map_or(0, |before| before.drift_corrections) + self.corrections,
+            crawler: self.crawler.clone().or_else(|| before.and_then(|before| before.crawler.clone()).filter(|_| wanted.crawler.is_some())),
+        }
+    }
+}

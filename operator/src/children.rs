@@ -1,0 +1,185 @@
+//! Brings the children of a pipeline to what is declared, in an order that matters: a column is in the catalogue before a sink writes
+//! it, and every sink knows it before a producer sends it. What is no longer declared goes.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::ResourceExt;
+use stockpipeline::document::GROUP;
+
+use crate::accept::{Spec, identity};
+use crate::apply::{Applier, ApplyError};
+use crate::catalog::CatalogReport;
+use crate::desired::{Children, Counts, Wanted, Workers};
+use crate::hash;
+use crate::identity::{Identity, Role};
+use crate::observe::Seen;
+use crate::reconcile::Look;
+use crate::status::reason::CatalogSynced;
+
+/// What waits for something that comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Nothing.
+    Open,
+    /// The producers, and why.
+    Producers(String),
+    /// All workers, and why.
+    All(String),
+}
+
+/// Brings the children to what is declared, up to what waits, which is returned.
+///
+/// # Errors
+/// [`ApplyError`] of the first object that cannot be written; those after it are left as they are.
+pub(crate) async fn apply(
+    look: &Look<'_>,
+    seen: &Seen,
+    spec: &Spec,
+    counts: Counts,
+    catalog: &CatalogReport,
+    applier: &mut Applier<'_>,
+) -> Result<Gate, ApplyError> {
+    let identity = identity(look.object);
+    let settings = &look.shared.context.settings;
+    let wanted = Wanted { identity: &identity, document: &spec.document, pipeline: &spec.pipeline, settings, counts };
+    // The check has built them before; a spec for which that fails is never in force.
+    let Ok(mut children) = Children::of(&wanted) else { return Ok(Gate::Open) };
+    let columns = columns_hash(spec);
+    note_columns(&mut children.sink.deployment, &columns);
+    if counts.sinks > 0 && !is_catalogued(catalog) && !has_columns(seen.sink.deployment.as_deref(), &columns) {
+        return Ok(Gate::All(format!("the workers wait for the catalogue: {}", catalog.finding.message)));
+    }
+    applier.keep(children.config.clone()).await?;
+    workers(applier, &identity, Role::Sink, children.sink).await?;
+    match children.producer {
+        None => remove(applier, &identity, Role::Producer).await.map(|()| Gate::Open),
+        Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
+            Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()))
+        }
+        Some(producer) => workers(applier, &identity, Role::Producer, producer).await.map(|()| Gate::Open),
+    }
+}
+
+/// What pods need comes before the pods; what is no longer declared goes last.
+async fn workers(applier: &mut Applier<'_>, identity: &Identity, role: Role, workers: Workers) -> Result<(), ApplyError> {
+    let name = identity.role_name(role);
+    let (has_account, has_policy) = (workers.service_account.is_some(), workers.network_policy.is_some());
+    if let Some(account) = workers.service_account {
+        applier.keep(account).await?;
+    }
+    if let Some(policy) = workers.network_policy {
+        applier.keep(policy).await?;
+    }
+    applier.keep(workers.deployment).await?;
+    match workers.disruption_budget {
+        Some(budget) => applier.keep(budget).await.map(|_| ())?,
+        None => applier.drop::<PodDisruptionBudget>(&name).await?,
+    }
+    if !has_policy {
+        applier.drop::<NetworkPolicy>(&name).await?;
+    }
+    if !has_account {
+        applier.drop::<ServiceAccount>(&name).await?;
+    }
+    Ok(())
+}
+
+/// Removes everything of a role.
+pub(crate) async fn remove(applier: &mut Applier<'_>, identity: &Identity, role: Role) -> Result<(), ApplyError> {
+    let name = identity.role_name(role);
+    applier.drop::<PodDisruptionBudget>(&name).await?;
+    applier.drop::<Deployment>(&name).await?;
+    applier.drop::<NetworkPolicy>(&name).await?;
+    applier.drop::<ServiceAccount>(&name).await
+}
+
+/// A catalogue that is only looked at, or whose queries are wrong, keeps no record from being stored.
+fn is_catalogued(catalog: &CatalogReport) -> bool {
+    match catalog.finding.reason {
+        CatalogSynced::InSync
+        | CatalogSynced::DriftCorrected
+        | CatalogSynced::DriftReported
+        | CatalogSynced::QueryDefinitionFailed
+        | CatalogSynced::NotRequired => true,
+        CatalogSynced::Creating
+        | CatalogSynced::AccessDenied
+        | CatalogSynced::NotFound
+        | CatalogSynced::Unavailable
+        | CatalogSynced::InvalidInput
+        | CatalogSynced::Throttled
+        | CatalogSynced::AlreadyExists
+        | CatalogSynced::ConcurrentModification
+        | CatalogSynced::UnrestrictedChange => false,
+    }
+}
+
+pub(crate) fn columns_hash(spec: &Spec) -> String {
+    let columns: Vec<String> =
+        spec.pipeline.schema.columns.iter().map(|column| format!("{} {}", column.name, column.column_type.glue_type())).collect();
+    hash::short(&columns.join(","))
+}
+
+fn columns_annotation() -> String {
+    format!("{GROUP}/columns-hash")
+}
+
+/// On the Deployment and not in its pods: it rolls nothing.
+pub(crate) fn note_columns(deployment: &mut Deployment, columns: &str) {
+    deployment.metadata.annotations.get_or_insert_default().insert(columns_annotation(), columns.to_owned());
+}
+
+fn has_columns(deployment: Option<&Deployment>, columns: &str) -> bool {
+    deployment.is_some_and(|deployment| deployment.annotations().get(&columns_annotation()).is_some_and(|found| found == columns))
+}
+
+/// Producers change what they read only once no sink is left that has not: while sinks still roll, theirs is left as it is.
+fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers) -> bool {
+    let Some(live) = &seen.producer.deployment else { return false };
+    let template = live.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.annotations.as_ref());
+    let is_same = template.and_then(|found| found.get(&format!("{GROUP}/config-hash"))) == Some(&producer.config_hash);
+    let is_none_wanted = producer.deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
+    if is_same || is_none_wanted {
+        return false;
+    }
+    let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
+    sink.is_some_and(|sink| is_rolling(&sink))
+}
+
+/// Returns whether pods of an older template may still run.
+fn is_rolling(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return true };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let updated = status.updated_replicas.unwrap_or(0);
+    status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(status: &Value) -> bool {
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
+            "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
+        });
+        is_rolling(&serde_json::from_value(deployment).unwrap())
+    }
+
+    #[test]
+    fn sinks_roll_until_no_older_pod_is_left() {
+        for (status, expected) in [
+            (json!({}), true),
+            (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
+            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
+            (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
+            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
+        ] {
+            assert_eq!(check(&status), expected, "{status}");
+        }
+    }
+}

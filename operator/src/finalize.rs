@@ -1,0 +1,269 @@
+//! The end of a pipeline: workers first, then what the deletion policy names, then the finalizer. There is a finalizer only while there
+//! is something to clean up; without one, the garbage collector does all there is to do.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use stockpipeline::document::{GROUP, KIND};
+use stockpipeline::operations::DeletionPolicy;
+
+use crate::accept::{self, Acceptance, Spec, identity};
+use crate::apply::{Applier, ApplyError};
+use crate::catalog::CatalogState;
+use crate::crd::StockPipeline;
+use crate::desired::{Children, CleanUp, Counts, Wanted, clean_up_name};
+use crate::error::Retry;
+use crate::events;
+use crate::identity::{Identity, Role};
+use crate::memory::Remembered;
+use crate::observe::{Key, Seen};
+use crate::publish::{self, Report};
+use crate::reconcile::{Look, Looked, blocked};
+use crate::status::Deletion;
+use crate::sync;
+
+/// Wait before the next look at something that ends by itself.
+const SOON: Duration = Duration::from_secs(2);
+
+/// How far one part of a clean-up is.
+enum Part {
+    Done,
+    Running(String),
+    Failed(Retry, String),
+}
+
+fn finalizer() -> String {
+    format!("{GROUP}/cleanup")
+}
+
+/// Returns what is deleted with a pipeline: data only with the annotation that allows it.
+fn policy(look: &Look<'_>, spec: &Spec) -> DeletionPolicy {
+    let declared = spec.pipeline.operations.deletion;
+    DeletionPolicy { data: declared.data && look.has("allow-data-deletion"), ..declared }
+}
+
+fn is_anything(policy: DeletionPolicy) -> bool {
+    let DeletionPolicy { topic, tables, database, named_queries, data } = policy;
+    topic || tables || database || named_queries || data
+}
+
+/// Makes sure that the finalizer is there exactly while there is something to clean up, before there is.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not take it.
+pub(crate) async fn keep_finalizer(look: &Look<'_>, spec: &Spec) -> Result<(), ApplyError> {
+    let is_wanted = is_anything(policy(look, spec)) && !look.has("skip-cleanup");
+    let is_there = look.object.finalizers().contains(&finalizer());
+    if look.is_read_only || is_wanted == is_there {
+        return Ok(());
+    }
+    let mut finalizers: Vec<String> = look.object.finalizers().iter().filter(|name| **name != finalizer()).cloned().collect();
+    if is_wanted {
+        finalizers.push(finalizer());
+    }
+    set_finalizers(look, &finalizers).await
+}
+
+/// Writes the finalizers over those that were seen, and over no others.
+async fn set_finalizers(look: &Look<'_>, finalizers: &[String]) -> Result<(), ApplyError> {
+    let (act, kind, name) = ("set the finalizers of", KIND, look.object.name_any());
+    if look.shared.ending.is_cancelled() {
+        return Err(ApplyError::Ending { kind, name });
+    }
+    let metadata = &look.object.metadata;
+    let api: Api<StockPipeline> = Api::namespaced(look.shared.context.client.clone(), metadata.namespace.as_deref().unwrap_or_default());
+    let body = json!({ "metadata": { "uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": finalizers } });
+    look.shared.context.metrics.kubernetes_write(KIND);
+    let patch = Patch::Merge(&body);
+    let parameters = PatchParams::default();
+    let request = api.patch(&name, &parameters, &patch);
+    match tokio::time::timeout(look.shared.context.settings.timing.kubernetes_timeout, request).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Ok(()),
+        Ok(Err(source)) => Err(ApplyError::Refused { act, kind, name, source: Box::new(source) }),
+        Err(_) => Err(ApplyError::TimedOut { act, kind, name }),
+    }
+}
+
+/// Cleans up after a pipeline that is being deleted, as far as it goes at this look.
+///
+/// # Errors
+/// [`ApplyError`] when the API server takes neither status nor finalizer.
+pub(crate) async fn finalize(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyError> {
+    let identity = identity(look.object);
+    if !look.object.finalizers().contains(&finalizer()) {
+        look.shared.registry.release(&identity.uid);
+        return Ok(Looked { retry: None, wait: None });
+    }
+    if look.has("skip-cleanup") {
+        return let_go(look, &identity, "clean-up was skipped, as the annotation asks for; what is left is left").await;
+    }
+    let mut settled = std::mem::take(&mut memory.settled);
+    let mut applier = Applier::new(look.shared, &identity, &mut settled, look.is_read_only);
+    let parts = clean_up(look, memory, &identity, &mut applier).await;
+    memory.settled = settled;
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => vec![Part::Failed(error.retry(), error.to_string())],
+    };
+    let failed = parts.iter().find_map(|part| match part {
+        Part::Failed(retry, message) => Some((*retry, message.clone())),
+        Part::Done | Part::Running(_) => None,
+    });
+    let running = parts.iter().find_map(|part| match part {
+        Part::Running(message) => Some(message.clone()),
+        Part::Done | Part::Failed(..) => None,
+    });
+    let Some(message) = failed.as_ref().map(|(_, message)| message.clone()).or(running) else {
+        return let_go(look, &identity, "what the deletion policy names is removed").await;
+    };
+    let deletion = if is_overdue(look) { blocked(message.clone()) } else { Deletion::CleaningUp };
+    publish::publish(look, memory, Report::deleting(look, deletion), Vec::new()).await?;
+    let Some((retry, message)) = failed else { return Ok(Looked { retry: None, wait: Some(SOON) }) };
+    if !memory.is_paused(&look.wish, look.now) {
+        memory.failed(&look.wish, retry, message, look.now);
+    }
+    let until = memory.pause.as_ref().map_or(look.now, |pause| pause.until);
+    let wait = Duration::try_from(until.duration_since(look.now)).unwrap_or_default().max(SOON);
+    Ok(Looked { retry: Some(retry), wait: Some(wait.min(before_deadline(look))) })
+}
+
+async fn let_go(look: &Look<'_>, identity: &Identity, note: &str) -> Result<Looked, ApplyError> {
+    let finalizers: Vec<String> = look.object.finalizers().iter().filter(|name| **name != finalizer()).cloned().collect();
+    publish::tell(look.shared, look.object, vec![events::cleaned_up(note)]).await;
+    set_finalizers(look, &finalizers).await?;
+    look.shared.registry.release(&identity.uid);
+    Ok(Looked { retry: None, wait: None })
+}
+
+fn overdue_in(look: &Look<'_>) -> jiff::SignedDuration {
+    let deadline = look.shared.context.settings.timing.cleanup_deadline;
+    let started = look.object.metadata.deletion_timestamp.as_ref().map_or(look.now, |time| time.0);
+    jiff::SignedDuration::try_from(deadline).unwrap_or(jiff::SignedDuration::MAX) - look.now.duration_since(started)
+}
+
+fn is_overdue(look: &Look<'_>) -> bool {
+    !overdue_in(look).is_positive()
+}
+
+/// The status has to say in time that the deadline has passed, however long the wait is.
+fn before_deadline(look: &Look<'_>) -> Duration {
+    Duration::try_from(overdue_in(look)).ok().filter(|rest| !rest.is_zero()).unwrap_or(Duration::MAX)
+}
+
+async fn clean_up(
+    look: &Look<'_>,
+    memory: &mut Remembered,
+    identity: &Identity,
+    applier: &mut Applier<'_>,
+) -> Result<Vec<Part>, ApplyError> {
+    if look.is_read_only {
+        return Ok(vec![Part::Running("nothing is removed, since this is read-only".to_owned())]);
+    }
+    // Nothing is accepted any more; only what is in force counts.
+    let Acceptance { in_force, .. } = accept::judge(look.shared, look.object, memory, applier, true).await?;
+    let Some(spec) = in_force else { return Ok(Vec::new()) };
+    let policy = policy(look, &spec);
+    // A worker that still writes would put back what is being removed.
+    for role in [Role::Producer, Role::Sink] {
+        applier.drop::<k8s_openapi::api::apps::v1::Deployment>(&identity.role_name(role)).await?;
+    }
+    let seen = Seen::of(look.shared, identity, look.now);
+    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    let left = look.shared.caches.pods.all(&key).into_iter().filter(|pod| is_worker(pod)).count();
+    if seen.sink.deployment.is_some() || seen.producer.deployment.is_some() || left > 0 {
+        return Ok(vec![Part::Running(format!("{left} workers are still to end"))]);
+    }
+    let mut parts = Vec::new();
+    for (what, is_wanted) in [(CleanUp::Topic, policy.topic), (CleanUp::Data, policy.data)] {
+        if is_wanted {
+            parts.push(job(look, memory, &spec, what, applier).await?);
+        }
+    }
+    parts.push(catalogue(look, memory, &spec, policy).await);
+    if parts.iter().all(|part| matches!(part, Part::Done)) {
+        for what in CleanUp::ALL {
+            applier.drop::<Job>(&clean_up_name(identity, what)).await?;
+        }
+    }
+    Ok(parts)
+}
+
+fn is_worker(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
+    let component = pod.labels().get("app.kubernetes.io/component").map(String::as_str);
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    [Role::Producer, Role::Sink].into_iter().any(|role| component == Some(role.command())) && !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Makes a Job, or looks at what has become of it. One that has failed is made again after a wait.
+async fn job(look: &Look<'_>, memory: &Remembered, spec: &Spec, what: CleanUp, applier: &mut Applier<'_>) -> Result<Part, ApplyError> {
+    let identity = identity(look.object);
+    let name = clean_up_name(&identity, what);
+    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    if let Some(job) = look.shared.caches.jobs.get(&key, &name).filter(|job| job.metadata.deletion_timestamp.is_none()) {
+        return match ended(&job) {
+            None => Ok(Part::Running(format!("job {name} runs"))),
+            Some(Ok(())) => Ok(Part::Done),
+            Some(Err(message)) => {
+                if !memory.is_paused(&look.wish, look.now) && memory.pause.is_some() {
+                    applier.drop::<Job>(&name).await?;
+                }
+                Ok(Part::Failed(Retry::Backoff, format!("job {name} has failed: {}", words(look, &key, what).unwrap_or(message))))
+            }
+        };
+    }
+    let settings = &look.shared.context.settings;
+    let wanted = Wanted { identity: &identity, document: &spec.document, pipeline: &spec.pipeline, settings, counts: Counts::default() };
+    let (Ok(children), Ok(job)) = (Children::of(&wanted), what.job(&wanted)) else {
+        return Ok(Part::Failed(Retry::Terminal, format!("job {name} cannot be made from the spec")));
+    };
+    let (config, account) = children.for_clean_up();
+    applier.keep(config).await?;
+    if let Some(account) = account {
+        applier.keep(account).await?;
+    }
+    applier.keep(job).await?;
+    Ok(Part::Running(format!("job {name} starts")))
+}
+
+/// Returns how a Job has ended; None while it runs.
+fn ended(job: &Job) -> Option<Result<(), String>> {
+    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    conditions.iter().filter(|condition| condition.status == "True").find_map(|condition| match condition.type_.as_str() {
+        "Complete" | "SuccessCriteriaMet" => Some(Ok(())),
+        "Failed" => Some(Err(condition.message.clone().unwrap_or_else(|| "without a message".to_owned()))),
+        _ => None,
+    })
+}
+
+/// Returns what a pod of a Job said at its end.
+fn words(look: &Look<'_>, key: &Key, what: CleanUp) -> Option<String> {
+    look.shared.caches.pods.all(key).iter().find_map(|pod| {
+        let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
+        let container = containers.iter().find(|container| container.name == what.command())?;
+        let message = container.state.as_ref()?.terminated.as_ref()?.message.as_ref()?;
+        Some(message.trim().chars().take(400).collect())
+    })
+}
+
+/// Removes what the policy names of Glue and Athena.
+async fn catalogue(look: &Look<'_>, memory: &Remembered, spec: &Spec, policy: DeletionPolicy) -> Part {
+    if !(policy.tables || policy.database || policy.named_queries) {
+        return Part::Done;
+    }
+    let Some(wanted) = sync::wanted(look, spec) else { return Part::Done };
+    let Some(catalogue) = &look.shared.context.catalogue else {
+        return Part::Failed(Retry::User, "this operator has no access to AWS".to_owned());
+    };
+    if let Some(pause) = memory.pause.as_ref().filter(|_| memory.is_paused(&look.wish, look.now)) {
+        return Part::Failed(pause.retry, pause.message.clone());
+    }
+    let status = memory.written.as_ref().map(|written| &written.status).or(look.object.status.as_ref());
+    match catalogue.remove(&wanted, &CatalogState::of(status), policy).await {
+        Ok(_removal) => Part::Done,
+        Err(error) => Part::Failed(error.retry(), error.to_string()),
+    }
+}

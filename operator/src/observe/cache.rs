@@ -1,0 +1,156 @@
+//! What the API server has, by the pipeline that it belongs to: filled by a watch, read without a request.
+//!
+//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use kube::{Resource, ResourceExt};
+use stockpipeline::document::GROUP;
+
+/// A pipeline by namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    /// `metadata.namespace`.
+    pub(crate) namespace: String,
+    /// `metadata.name`.
+    pub(crate) name: String,
+}
+
+/// Objects of one kind. Clones share them.
+#[derive(Debug)]
+pub(crate) struct Cache<K>(Arc<RwLock<Objects<K>>>);
+
+/// Namespace and name of an object.
+type Place = (String, String);
+
+#[derive(Debug)]
+struct Objects<K> {
+    by_pipeline: HashMap<Key, BTreeMap<String, Arc<K>>>,
+    pipelines: HashMap<Place, Key>,
+}
+
+impl Key {
+    /// Returns the pipeline that an object belongs to by its label.
+    pub(crate) fn of(object: &impl Resource) -> Option<Self> {
+        let meta = object.meta();
+        let name = meta.labels.as_ref()?.get(&format!("{GROUP}/pipeline"))?;
+        Some(Self { namespace: meta.namespace.clone()?, name: name.clone() })
+    }
+}
+
+impl<K> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self(Arc::new(RwLock::new(Objects { by_pipeline: HashMap::new(), pipelines: HashMap::new() })))
+    }
+}
+
+impl<K: Resource> Cache<K> {
+    /// Returns an object of a pipeline.
+    pub(crate) fn get(&self, pipeline: &Key, name: &str) -> Option<Arc<K>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name).cloned()
+    }
+
+    /// Returns every object of a pipeline by name.
+    pub(crate) fn all(&self, pipeline: &Key) -> Vec<Arc<K>> {
+        let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
+    pub(crate) fn put(&self, object: K) -> Option<Key> {
+        let place = (object.namespace()?, object.name_any());
+        let key = Key::of(&object);
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        objects.take(&place);
+        let key = key?;
+        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), Arc::new(object));
+        objects.pipelines.insert(place, key.clone());
+        Some(key)
+    }
+
+    /// Takes an object out, and returns the pipeline that it belonged to.
+    pub(crate) fn remove(&self, object: &K) -> Option<Key> {
+        let place = (object.namespace()?, object.name_any());
+        self.0.write().unwrap_or_else(PoisonError::into_inner).take(&place)
+    }
+
+    /// Takes out what is not among `kept`, of one namespace or of all, and returns the pipelines that this belonged to.
+    pub(crate) fn retain(&self, namespace: Option<&str>, kept: &HashSet<(String, String)>) -> Vec<Key> {
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let within = |place: &Place| namespace.is_none_or(|namespace| namespace == place.0);
+        let gone: Vec<Place> = objects.pipelines.keys().filter(|place| within(place) && !kept.contains(*place)).cloned().collect();
+        gone.iter().filter_map(|place| objects.take(place)).collect()
+    }
+}
+
+impl<K> Objects<K> {
+    fn take(&mut self, place: &Place) -> Option<Key> {
+        let key = self.pipelines.remove(place)?;
+        if let Some(objects) = self.by_pipeline.get_mut(&key) {
+            objects.remove(&place.1);
+            if objects.is_empty() {
+                self.by_pipeline.remove(&key);
+            }
+        }
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ObjectMeta;
+
+    use super::*;
+
+    fn object(name: &str, pipeline: Option<&str>) -> ConfigMap {
+        let labels = pipeline.map(|pipeline| [(format!("{GROUP}/pipeline"), pipeline.to_owned())].into());
+        let metadata = ObjectMeta { name: Some(name.to_owned()), namespace: Some("n".to_owned()), labels, ..ObjectMeta::default() };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "n".to_owned(), name: name.to_owned() }
+    }
+
+    #[test]
+    fn an_object_is_found_by_its_pipeline_until_it_goes() {
+        let cache = Cache::default();
+        assert_eq!(cache.put(object("a", Some("one"))), Some(key("one")));
+        cache.put(object("b", Some("one")));
+        cache.put(object("c", Some("two")));
+        assert_eq!(cache.all(&key("one")).len(), 2);
+        assert!(cache.get(&key("one"), "c").is_none());
+        assert_eq!(cache.remove(&object("a", None)), Some(key("one")));
+        assert_eq!(cache.all(&key("one")).len(), 1);
+    }
+
+    #[test]
+    fn an_object_that_changes_its_pipeline_is_found_once() {
+        let cache = Cache::default();
+        cache.put(object("a", Some("one")));
+        cache.put(object("a", Some("two")));
+        assert!(cache.get(&key("one"), "a").is_none());
+        assert!(cache.get(&key("two"), "a").is_some());
+        assert_eq!(cache.put(object("a", None)), None);
+        assert!(cache.get(&key("two"), "a").is_none());
+    }
+
+    #[test]
+    fn what_a_new_list_lacks_is_gone() {
+        let cache = Cache::default();
+        cache.put(object("a", Some("one")));
+        cache.put(object("b", Some("two")));
+        let kept = HashSet::from([("n".to_owned(), "b".to_owned())]);
+        assert!(cache.retain(Some("other"), &kept).is_empty(), "another namespace says nothing about this one");
+        assert_eq!(cache.retain(None, &kept), [key("one")]);
+        assert!(cache.get(&key("two"), "b").is_some());
+    }
+}

@@ -1,0 +1,15 @@
+//! What there is of a pipeline: in the cluster, read from caches that watches keep, and in the words of its workers.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `cache` | finds objects by their pipeline |
+//! | `watch` | keeps the caches |
+//! | `seen` | puts together what there is of one pipeline |
+
+mod cache;
+mod seen;
+mod watch;
+
+pub(crate) use cache::Key;
+pub(crate) use seen::Seen;
+pub(crate) use watch::{Cached, Caches, Watches};

@@ -1,0 +1,199 @@
+//! The fifth step: one status, written only when it is worth it, and the events of what has changed.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::events::Event;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+use stockpipeline::document::{API_VERSION, KIND};
+use tracing::debug;
+
+use crate::accept::Spec;
+use crate::apply::ApplyError;
+use crate::catalog::CatalogReport;
+use crate::controller::Shared;
+use crate::crd::StockPipeline;
+use crate::crd::report::{GlueStatus, KafkaStatus, StockPipelineStatus};
+use crate::events;
+use crate::findings::{self, Evidence};
+use crate::identity::{Identity, MANAGER, Role};
+use crate::memory::{Remembered, Written};
+use crate::reconcile::{Look, Looked, reported};
+use crate::status::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
+use crate::status::{Deletion, Finding, Findings, conditions, is_worth_writing, phase};
+use crate::sync;
+
+/// How long an event may take: news that nobody takes are no reason to wait.
+const EVENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// A status that may be worth writing.
+#[derive(Debug)]
+pub(crate) struct Report {
+    status: StockPipelineStatus,
+}
+
+impl Report {
+    /// Returns the status of a pipeline.
+    pub(crate) fn of(look: &Look<'_>, identity: &Identity, evidence: Evidence<'_>, spec: Option<&Spec>, catalog: &CatalogReport) -> Self {
+        let before = look.object.status.as_ref();
+        let generation = look.object.metadata.generation.unwrap_or(0);
+        let (sink, producer, pipeline) = (evidence.sink, evidence.producer, evidence.pipeline);
+        let findings = findings::findings(evidence);
+        let wanted = spec.and_then(|spec| sync::wanted(look, spec));
+        // A topic is what it was while nobody looks; its lag is not.
+        let known = before.and_then(|status| status.kafka.clone()).map(|kafka| KafkaStatus { lag: None, ..kafka });
+        let mut glue = wanted.as_ref().map(|wanted| catalog.glue_status(wanted, before.and_then(|status| status.glue.as_ref())));
+        glue = glue.or_else(|| before.and_then(|status| status.glue.clone()).filter(|_| spec.is_none()));
+        Self {
+            status: StockPipelineStatus {
+                observed_generation: Some(generation),
+                phase: Some(phase(&findings).label().to_owned()),
+                conditions: conditions(&findings, generation, reported(look.object), look.now),
+                producer: findings::component(identity, Role::Producer, &producer, pipeline),
+                sink: findings::component(identity, Role::Sink, &sink, pipeline),
+                kafka: findings::kafka_status(sink.said, pipeline, look.now).or(known),
+                glue: glue.filter(is_told),
+                athena: catalog.athena.clone().or_else(|| before.and_then(|status| status.athena.clone())),
+                last_handled_reconcile_at: look.annotation("reconcile-requested-at").map(|value| value.chars().take(128).collect()),
+            },
+        }
+    }
+
+    /// Returns the status of a pipeline that is being deleted.
+    pub(crate) fn deleting(look: &Look<'_>, deletion: Deletion) -> Self {
+        let generation = look.object.metadata.generation.unwrap_or(0);
+        let findings =
+            Findings { deletion: Some(deletion), ..unknown(Finding { reason: Accepted::Valid, message: "being deleted".to_owned() }) };
+        let status = StockPipelineStatus {
+            observed_generation: Some(generation),
+            phase: Some(phase(&findings).label().to_owned()),
+            conditions: conditions(&findings, generation, reported(look.object), look.now),
+            ..look.object.status.clone().unwrap_or_default()
+        };
+        Self { status }
+    }
+}
+
+fn is_told(glue: &GlueStatus) -> bool {
+    !glue.tables.is_empty() || glue.drift_corrections > 0 || glue.crawler.is_some() || !glue.processed_table.is_empty()
+}
+
+/// Findings of a pipeline of which nothing runs.
+fn unknown(accepted: Finding<Accepted>) -> Findings {
+    let nothing = || "nothing runs".to_owned();
+    Findings {
+        accepted,
+        topic: Finding { reason: TopicReady::NotMeasured, message: nothing() },
+        producer: Finding { reason: Availability::ScaledToZero, message: nothing() },
+        sink: Finding { reason: Availability::ScaledToZero, message: nothing() },
+        catalog: Finding { reason: CatalogSynced::NotRequired, message: nothing() },
+        lag: Finding { reason: LagWithinBounds::NotMeasured, message: nothing() },
+        suspended: Finding { reason: Suspended::Running, message: nothing() },
+        deletion: None,
+    }
+}
+
+/// Writes a status if it is worth it, and then tells what has changed.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not take it.
+pub(crate) async fn publish(look: &Look<'_>, memory: &mut Remembered, report: Report, news: Vec<Event>) -> Result<(), ApplyError> {
+    let before = last_written(look.object, memory).cloned();
+    let since = memory.written.as_ref().map_or(Duration::MAX, |written| age(look.now, written.at));
+    let mut events = news;
+    if is_worth_writing(before.as_ref(), &report.status, since) {
+        write(look.shared, &look.object.metadata, &report.status, memory, look.now).await?;
+        let conditions = before.map(|status| status.conditions).unwrap_or_default();
+        events.extend(events::of_transitions(&conditions, &report.status.conditions));
+    }
+    tell(look.shared, look.object, events).await;
+    Ok(())
+}
+
+/// Returns what stands in the status, also while the cache does not have our own last write yet.
+fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered) -> Option<&'a StockPipelineStatus> {
+    let version = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let cached = version(object.metadata.resource_version.as_deref());
+    match &memory.written {
+        Some(written) if cached < version(written.resource_version.as_deref()) => Some(&written.status),
+        Some(_) | None => object.status.as_ref(),
+    }
+}
+
+async fn write(
+    shared: &Shared,
+    metadata: &ObjectMeta,
+    status: &StockPipelineStatus,
+    memory: &mut Remembered,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    let (act, kind, name) = ("write the status of", KIND, metadata.name.clone().unwrap_or_default());
+    if shared.ending.is_cancelled() {
+        return Err(ApplyError::Ending { kind, name });
+    }
+    let api: Api<StockPipeline> = Api::namespaced(shared.context.client.clone(), metadata.namespace.as_deref().unwrap_or_default());
+    // By its uid, so that a resource of the same name that was made meanwhile does not get it.
+    let body = json!({ "apiVersion": API_VERSION, "kind": KIND, "metadata": { "name": name, "uid": metadata.uid }, "status": status });
+    let parameters = PatchParams::apply(MANAGER).force();
+    shared.context.metrics.kubernetes_write("StockPipelineStatus");
+    let patch = Patch::Apply(&body);
+    let request = api.patch_status(&name, &parameters, &patch);
+    let limit = shared.context.settings.timing.kubernetes_timeout;
+    let written = match tokio::time::timeout(limit, request).await {
+        Ok(Ok(written)) => written,
+        Ok(Err(source)) => return Err(ApplyError::Refused { act, kind, name, source: Box::new(source) }),
+        Err(_) => return Err(ApplyError::TimedOut { act, kind, name }),
+    };
+    memory.written = Some(Written { at: now, resource_version: written.resource_version(), status: status.clone() });
+    Ok(())
+}
+
+/// An event that cannot be written is lost; the status says the same.
+pub(crate) async fn tell(shared: &Shared, object: &StockPipeline, events: Vec<Event>) {
+    let reference = object.object_ref(&());
+    for event in events {
+        if shared.ending.is_cancelled() {
+            return;
+        }
+        shared.context.metrics.kubernetes_write("Event");
+        match tokio::time::timeout(EVENT_LIMIT, shared.recorder.publish(&event, &reference)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(reason = event.reason, error = %error, "failed to write an event"),
+            Err(_) => debug!(reason = event.reason, "failed to write an event in time"),
+        }
+    }
+}
+
+/// Says in the status of a resource that cannot be read that it cannot.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not take it.
+pub(crate) async fn unreadable(
+    shared: &Shared,
+    metadata: &ObjectMeta,
+    error: &str,
+    memory: &mut Remembered,
+    now: Timestamp,
+) -> Result<Looked, ApplyError> {
+    let generation = metadata.generation.unwrap_or(0);
+    let message = format!("the stored resource cannot be read: {error}; apply it again");
+    let findings = unknown(Finding { reason: Accepted::InvalidSpec, message });
+    let before = memory.written.as_ref().map(|written| written.status.clone());
+    let status = StockPipelineStatus {
+        observed_generation: Some(generation),
+        phase: Some(phase(&findings).label().to_owned()),
+        conditions: conditions(&findings, generation, before.as_ref().map_or(&[], |status| &status.conditions), now),
+        ..StockPipelineStatus::default()
+    };
+    if before.as_ref() != Some(&status) {
+        write(shared, metadata, &status, memory, now).await?;
+    }
+    Ok(Looked { retry: None, wait: None })
+}
+
+fn age(now: Timestamp, since: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}

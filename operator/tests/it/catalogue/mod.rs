@@ -1,0 +1,11 @@
+//! Glue and Athena, kept by the real clients over HTTP.
+
+mod athena;
+mod contract;
+mod converge;
+mod faults;
+mod moto;
+mod places;
+mod removal;
+mod stage;
+mod tables;

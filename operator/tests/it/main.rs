@@ -1,0 +1,22 @@
+//! The operator over real protocols: servers in process, files beside the crate, and real components.
+//!
+//! What needs a real API server is ignored, and says so; it finds it by `KUBECONFIG`, and `kubectl` and `helm` on the path: `e2e/run` sets
+//! all of them up.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+#[path = "../api_server/mod.rs"]
+mod api_server;
+#[path = "../aws_endpoint/mod.rs"]
+mod aws_endpoint;
+mod catalogue;
+mod chart;
+mod cluster;
+mod end_to_end;
+mod leader;
+mod plan;
+mod process;
+mod program;
+mod reconcile;
+#[path = "../simulation/mod.rs"]
+mod simulation;

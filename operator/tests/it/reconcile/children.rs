@@ -1,0 +1,195 @@
+//! Children: made in order, repaired, pruned, never taken from others, and never written without need.
+
+use serde_json::{Value, json};
+
+use super::stage::{NAMESPACE, Stage};
+
+fn paths(stage: &Stage, method: &str) -> Vec<String> {
+    stage.written().into_iter().filter_map(|line| line.strip_prefix(method).map(|path| path.trim().to_owned())).collect()
+}
+
+#[tokio::test]
+async fn children_come_in_the_order_in_which_pods_need_them() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let written: Vec<String> = paths(&stage, "PATCH").into_iter().filter(|path| !path.starts_with("stockpipelines/")).collect();
+    let revision = written[0].clone();
+    assert!(revision.starts_with("controllerrevisions/demo-1-"), "{revision}");
+    assert_eq!(
+        written[1..],
+        [
+            "configmaps/demo-pipeline",
+            "serviceaccounts/demo-sink",
+            "networkpolicies/demo-sink",
+            "deployments/demo-sink",
+            "serviceaccounts/demo-producer",
+            "networkpolicies/demo-producer",
+            "deployments/demo-producer",
+        ]
+    );
+    let owner = &stage.get("deployments", "demo-sink")["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["uid"], stage.get("stockpipelines", "demo")["metadata"]["uid"]);
+    assert!(stage.get("stockpipelines", "demo")["metadata"]["finalizers"].is_null(), "nothing is to be cleaned up");
+    let status = &stage.get("stockpipelines", "demo")["status"];
+    assert_eq!(status["sink"]["summary"], "1/1");
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(status["kafka"]["partitions"], 2);
+    let statuses = stage.written().iter().filter(|line| line.ends_with("/status")).count();
+    assert!(statuses <= 3, "{:?}", stage.written());
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_written_not_even_by_one_who_has_just_started() {
+    let mut stage = Stage::new().await;
+    stage
+        .apply("demo", |spec| spec["sink"]["worker"] = json!({ "resources": { "requests": { "cpu": "1000m", "memory": "0.5Gi" } } }))
+        .await;
+    stage.ready("demo").await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    let before = stage.written().len();
+    stage.restart().await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    assert_eq!(stage.written()[before..], Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_others_change_or_delete_comes_back_and_is_counted() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.edit("deployments", "demo-sink", &json!({ "spec": { "replicas": 7 } })).await;
+    stage.until("the number is back", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 1).await;
+    stage.edit("configmaps", "demo-pipeline", &json!({ "data": { "pipeline.yaml": "theirs" } })).await;
+    stage.until("the document is back", |stage| stage.get("configmaps", "demo-pipeline")["data"]["pipeline.yaml"] != "theirs").await;
+    stage.remove("networkpolicies", "demo-sink").await;
+    stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-sink").is_null()).await;
+    stage.edit("serviceaccounts", "demo-sink", &json!({ "automountServiceAccountToken": true })).await;
+    stage.until("the account is back", |stage| stage.get("serviceaccounts", "demo-sink")["automountServiceAccountToken"] == false).await;
+    stage.edit("deployments", "demo-producer", &json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "them" } } })).await;
+    stage
+        .until("the label is back", |stage| {
+            stage.get("deployments", "demo-producer")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "stockpipeline-operator"
+        })
+        .await;
+    stage.until("it is counted", |stage| stage.metrics.render().contains("drift_corrections_total 5")).await;
+    let told = stage.server.list("events");
+    let corrected: Vec<&Value> = told.iter().filter(|event| event["reason"] == "DriftCorrected").collect();
+    assert!(corrected.iter().any(|event| event["note"].as_str().unwrap().contains("spec.replicas")), "{told:?}");
+}
+
+#[tokio::test]
+async fn fields_of_others_stay() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let theirs = json!({ "metadata": { "annotations": { "theirs": "yes" } }, "spec": { "progressDeadlineSeconds": 9 } });
+    stage.edit("deployments", "demo-sink", &theirs).await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    stage.edit("deployments", "demo-sink", &json!({ "spec": { "replicas": 3 } })).await;
+    stage.until("ours is back", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 1).await;
+    let object = stage.get("deployments", "demo-sink");
+    assert_eq!((&object["metadata"]["annotations"]["theirs"], &object["spec"]["progressDeadlineSeconds"]), (&json!("yes"), &json!(9)));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_declared_goes() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2, "placement": { "nodeSelector": { "a": "b" } } })).await;
+    stage.until("there is a budget", |stage| !stage.get("poddisruptionbudgets", "demo-sink").is_null()).await;
+    stage.apply("demo", |_| {}).await;
+    stage.until("the budget goes", |stage| stage.get("poddisruptionbudgets", "demo-sink").is_null()).await;
+    stage
+        .until("the selector goes", |stage| stage.get("deployments", "demo-sink").pointer("/spec/template/spec/nodeSelector").is_none())
+        .await;
+    stage
+        .apply("demo", |spec| {
+            spec["source"] = json!({ "type": "ExternalTopic" });
+            spec.as_object_mut().unwrap().remove("producer");
+        })
+        .await;
+    for plural in ["deployments", "networkpolicies", "serviceaccounts"] {
+        stage.until("the producer goes", |stage| stage.get(plural, "demo-producer").is_null()).await;
+    }
+    stage.until_condition("demo", "ProducerAvailable", "True/NotRequired").await;
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_left_alone_and_named() {
+    let stage = Stage::idle().await;
+    let theirs = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "demo-pipeline" }, "data": { "a": "b" } });
+    stage.make("configmaps", &theirs).await;
+    let mut stage = stage;
+    stage.start().await;
+    stage.apply("demo", |_| {}).await;
+    let message = stage.until_condition("demo", "SinkAvailable", "False/ApplyFailed").await;
+    assert!(message.contains("ConfigMap demo-pipeline") && message.contains("delete it"), "{message}");
+    assert_eq!(stage.get("configmaps", "demo-pipeline")["data"], json!({ "a": "b" }));
+    assert!(stage.get("deployments", "demo-sink").is_null());
+    // Whoever removes it ends the wait at once by asking for a look.
+    stage.remove("configmaps", "demo-pipeline").await;
+    stage.annotate("demo", "reconcile-requested-at", json!("2026-01-01T00:00:00Z")).await;
+    stage.ready("demo").await;
+}
+
+#[tokio::test]
+async fn what_an_earlier_pipeline_of_the_name_left_is_waited_for_and_orphans_are_taken_over() {
+    let mut stage = Stage::idle().await;
+    let child = |owner: Value| {
+        let labels = json!({ "app.kubernetes.io/managed-by": "stockpipeline-operator", "stockpipeline.dev/pipeline": "demo" });
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "demo-pipeline", "labels": labels, "ownerReferences": owner } })
+    };
+    let earlier = json!([{ "apiVersion": "stockpipeline.dev/v1alpha1", "kind": "StockPipeline", "name": "demo", "uid": "earlier", "controller": true }]);
+    stage.make("configmaps", &child(earlier)).await;
+    stage.start().await;
+    stage.apply("demo", |_| {}).await;
+    let message = stage.until_condition("demo", "SinkAvailable", "False/ApplyFailed").await;
+    assert!(message.contains("garbage collector"), "{message}");
+    stage.remove("configmaps", "demo-pipeline").await;
+    stage.make("configmaps", &child(json!([]))).await;
+    stage.ready("demo").await;
+    let owner = &stage.get("configmaps", "demo-pipeline")["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!(*owner, stage.get("stockpipelines", "demo")["metadata"]["uid"]);
+}
+
+#[tokio::test]
+async fn a_restart_nonce_rolls_every_pod_once_and_a_scale_rolls_none() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let template = |stage: &Stage, role: &str| stage.get("deployments", &format!("demo-{role}"))["spec"]["template"].clone();
+    let before = [template(&stage, "sink"), template(&stage, "producer")];
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2 })).await;
+    stage.until("it is scaled", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 2).await;
+    assert_eq!([template(&stage, "sink"), template(&stage, "producer")], before);
+    stage.apply("demo", |spec| spec["lifecycle"] = json!({ "restartNonce": 1 })).await;
+    for role in ["sink", "producer"] {
+        let annotation = "/metadata/annotations/stockpipeline.dev~1restart-nonce";
+        stage.until("it rolls", |stage| template(stage, role).pointer(annotation) == Some(&json!("1"))).await;
+    }
+    assert_eq!(NAMESPACE, stage.get("deployments", "demo-sink")["metadata"]["namespace"]);
+}
+
+#[tokio::test]
+async fn sinks_have_a_new_column_before_producers_send_it() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let hash = |stage: &Stage, role: &str| {
+        let object = stage.get("deployments", &format!("demo-{role}"));
+        object.pointer("/spec/template/metadata/annotations/stockpipeline.dev~1config-hash").cloned().unwrap_or_default()
+    };
+    let before = (hash(&stage, "sink"), hash(&stage, "producer"));
+    stage
+        .apply("demo", |spec| {
+            let columns = spec["schema"]["columns"].as_array_mut().unwrap();
+            columns.push(json!({ "name": "volume", "type": "Bigint" }));
+        })
+        .await;
+    stage.until("sinks roll", |stage| hash(stage, "sink") != before.0).await;
+    let waits = stage.until_condition("demo", "SinkAvailable", "False/RollingOut").await;
+    stage.look_twice().await;
+    assert_eq!(hash(&stage, "producer"), before.1, "{waits}");
+    stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+    stage.until("producers roll", |stage| hash(stage, "producer") != before.1).await;
+}

@@ -1,0 +1,133 @@
+//! Deletion: nothing is held up that has nothing to clean up, and what is to be cleaned up is, or says why not.
+
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::stage::{NAMESPACE, Stage};
+
+fn is_gone(stage: &Stage) -> bool {
+    stage.get("stockpipelines", "demo").is_null()
+}
+
+async fn deleting(policy: Value) -> Stage {
+    let stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = policy).await;
+    stage.ready("demo").await;
+    stage
+}
+
+/// Lets the workers of a deleted pipeline end.
+async fn end_workers(stage: &Stage) {
+    stage.until("Deployments go", |stage| stage.get("deployments", "demo-sink").is_null()).await;
+    for pod in ["demo-sink-1", "demo-producer-1"] {
+        stage.remove("pods", pod).await;
+    }
+}
+
+async fn end_job(stage: &Stage, name: &str, how: &str) {
+    stage.until("the job is there", |stage| !stage.get("jobs", name).is_null()).await;
+    let api: Api<Job> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let status = json!({ "status": { "conditions": [{ "type": how, "status": "True", "message": "brokers are gone" }] } });
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_is_held_up() {
+    let stage = deleting(json!({})).await;
+    stage.delete("demo").await;
+    assert!(is_gone(&stage));
+    assert!(stage.server.list("jobs").is_empty());
+}
+
+#[tokio::test]
+async fn a_topic_is_deleted_by_a_job_once_no_worker_is_left() {
+    let stage = deleting(json!({ "topic": "Delete" })).await;
+    assert_eq!(stage.get("stockpipelines", "demo")["metadata"]["finalizers"], json!(["stockpipeline.dev/cleanup"]));
+    stage.delete("demo").await;
+    stage.until("workers are stopped", |stage| stage.get("deployments", "demo-producer").is_null()).await;
+    stage.until("it is told", |stage| stage.get("stockpipelines", "demo")["status"]["phase"] == "Deleting").await;
+    assert!(stage.get("jobs", "demo-delete-topic").is_null(), "pods still run");
+    end_workers(&stage).await;
+    stage.until("the job is there", |stage| !stage.get("jobs", "demo-delete-topic").is_null()).await;
+    let job = stage.get("jobs", "demo-delete-topic");
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["args"], json!(["topic", "/etc/stockpipeline/pipeline.yaml", "--delete"]));
+    assert_eq!(pod["volumes"][0]["projected"]["sources"][0]["configMap"]["name"], "demo-pipeline");
+    assert_eq!(pod["restartPolicy"], "Never");
+    assert_eq!(job["metadata"]["ownerReferences"][0]["blockOwnerDeletion"], false);
+    assert!(!stage.get("configmaps", "demo-pipeline").is_null() && !is_gone(&stage));
+    end_job(&stage, "demo-delete-topic", "Complete").await;
+    stage.until("it is gone", is_gone).await;
+    assert!(stage.get("jobs", "demo-delete-data").is_null(), "data is retained");
+}
+
+#[tokio::test]
+async fn data_is_deleted_only_with_the_annotation_too() {
+    let stage = deleting(json!({ "data": "Delete" })).await;
+    assert!(stage.get("stockpipelines", "demo")["metadata"]["finalizers"].is_null());
+    stage.annotate("demo", "allow-data-deletion", json!("true")).await;
+    stage.until("there is a finalizer", |stage| stage.get("stockpipelines", "demo")["metadata"]["finalizers"].is_array()).await;
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    end_job(&stage, "demo-delete-data", "Complete").await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn a_policy_that_is_taken_back_takes_the_finalizer_with_it() {
+    let stage = deleting(json!({ "topic": "Delete" })).await;
+    stage.apply("demo", |_| {}).await;
+    stage
+        .until("the finalizer goes", |stage| {
+            stage.get("stockpipelines", "demo")["metadata"]["finalizers"].as_array().is_none_or(Vec::is_empty)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_cleaned_up_says_so_and_goes_when_it_is_told_to() {
+    let mut stage = Stage::idle().await;
+    stage.settings.timing.cleanup_deadline = Duration::from_secs(1);
+    stage.start().await;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "topic": "Delete" })).await;
+    stage.ready("demo").await;
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    end_job(&stage, "demo-delete-topic", "Failed").await;
+    let message = stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
+    assert!(message.contains("brokers are gone") && message.contains("skip-cleanup"), "{message}");
+    stage.annotate("demo", "skip-cleanup", json!("true")).await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn a_clean_up_that_has_failed_is_tried_again() {
+    let stage = deleting(json!({ "topic": "Delete" })).await;
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    end_job(&stage, "demo-delete-topic", "Failed").await;
+    let first = stage.get("jobs", "demo-delete-topic")["metadata"]["uid"].clone();
+    stage
+        .until("there is another job", |stage| {
+            let job = stage.get("jobs", "demo-delete-topic");
+            !job.is_null() && job["metadata"]["uid"] != first
+        })
+        .await;
+    end_job(&stage, "demo-delete-topic", "Complete").await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn what_was_never_made_is_gone_at_once() {
+    let mut stage = Stage::idle().await;
+    stage.apply("demo", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;
+    let finalizer = json!({ "metadata": { "finalizers": ["stockpipeline.dev/cleanup"] } });
+    stage.edit("stockpipelines", "demo", &finalizer).await;
+    stage.start().await;
+    stage.until_condition("demo", "Ready", "False/InvalidSpec").await;
+    stage.delete("demo").await;
+    stage.until("it is gone", is_gone).await;
+}

@@ -1,0 +1,10 @@
+//! The controller over an API server in process: what it writes, in which order, when it writes nothing, and what survives.
+
+mod annotations;
+mod children;
+mod crash;
+mod deletion;
+mod lifecycle;
+mod specs;
+mod stage;
+mod workers;

@@ -1,0 +1,163 @@
+//! Specs: what is accepted is in force until something else is, and nobody's bad one is anybody else's trouble.
+
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::{Value, json};
+use stockpipeline_operator::crd::StockPipeline;
+
+use super::stage::{NAMESPACE, Stage};
+
+fn template(stage: &Stage, role: &str) -> Value {
+    stage.get("deployments", &format!("demo-{role}"))["spec"]["template"].clone()
+}
+
+#[tokio::test]
+async fn an_invalid_spec_leaves_the_last_one_in_force_also_over_a_restart() {
+    let mut stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let before = [template(&stage, "sink"), template(&stage, "producer")];
+    stage
+        .apply("demo", |spec| {
+            spec["schema"]["eventTimeColumn"] = json!("nothing");
+            spec["sink"]["worker"] = json!({ "replicas": 3 });
+        })
+        .await;
+    let message = stage.until_condition("demo", "Accepted", "False/InvalidSpec").await;
+    assert!(message.contains("spec.schema.eventTimeColumn"), "{message}");
+    stage.until_condition("demo", "Stalled", "True/InvalidSpec").await;
+    stage.until_condition("demo", "Ready", "False/InvalidSpec").await;
+    assert_eq!(stage.condition("demo", "SinkAvailable").0, "True/MinimumReplicasAvailable");
+    stage.restart().await;
+    stage.remove("configmaps", "demo-pipeline").await;
+    stage.until("the last one is kept up", |stage| !stage.get("configmaps", "demo-pipeline").is_null()).await;
+    assert_eq!([template(&stage, "sink"), template(&stage, "producer")], before);
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 1);
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 3 })).await;
+    stage.until("the repaired one is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 3).await;
+    stage.until_condition("demo", "Accepted", "True/Valid").await;
+}
+
+#[tokio::test]
+async fn what_never_was_accepted_makes_nothing() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;
+    stage.until_condition("demo", "Ready", "False/InvalidSpec").await;
+    assert!(stage.server.list("deployments").is_empty() && stage.server.list("controllerrevisions").is_empty());
+    assert_eq!(stage.get("stockpipelines", "demo")["status"]["phase"], "Invalid");
+}
+
+#[tokio::test]
+async fn a_field_that_is_fixed_cannot_be_changed_by_removing_it_first() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["partitions"] = json!(6)).await;
+    stage.ready("demo").await;
+    stage.apply("demo", |spec| spec["kafka"]["topic"] = json!({ "name": "another", "partitions": 6 })).await;
+    let message = stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
+    assert!(message.contains("spec.kafka.topic.name"), "{message}");
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["partitions"] = json!(3)).await;
+    stage.until("fewer partitions are refused", |stage| stage.condition("demo", "Accepted").1.contains("partitions")).await;
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["partitions"] = json!(6)).await;
+    stage.until_condition("demo", "Accepted", "True/Valid").await;
+}
+
+#[tokio::test]
+async fn few_accepted_specs_are_kept() {
+    let stage = Stage::new().await;
+    for replicas in 1..8 {
+        stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": replicas })).await;
+        stage.until("it is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == replicas).await;
+    }
+    stage.until("few are left", |stage| stage.server.list("controllerrevisions").len() <= 4).await;
+    let newest = stage.server.list("controllerrevisions").iter().filter_map(|object| object["revision"].as_i64()).max();
+    assert_eq!(newest, stage.get("stockpipelines", "demo")["metadata"]["generation"].as_i64());
+}
+
+#[tokio::test]
+async fn the_older_keeps_what_both_claim_until_it_goes() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.apply("second", |_| {}).await;
+    let message = stage.until_condition("second", "Accepted", "False/ResourceConflict").await;
+    assert!(message.contains("topic ticks") && message.contains("market-data/demo"), "{message}");
+    assert!(stage.get("deployments", "second-sink").is_null());
+    stage.until_condition("demo", "Accepted", "True/Valid").await;
+    stage.delete("demo").await;
+    stage.until_condition("second", "Accepted", "True/Valid").await;
+    stage.until("it runs", |stage| !stage.get("deployments", "second-sink").is_null()).await;
+}
+
+#[tokio::test]
+async fn who_turns_to_what_another_has_is_refused_however_old_it_is() {
+    let stage = Stage::new().await;
+    let apart = |spec: &mut Value| {
+        spec["kafka"] = json!({ "bootstrapServers": ["kafka:9092"], "topic": { "name": "apart" } });
+        spec["sink"]["bucket"]["name"] = json!("apart");
+    };
+    stage.apply("older", apart).await;
+    stage.until_condition("older", "Accepted", "True/Valid").await;
+    stage.apply("demo", |spec| spec["sink"]["processed"]["prefix"] = json!("processed/demo")).await;
+    stage.until_condition("demo", "Accepted", "True/Valid").await;
+    stage
+        .apply("older", |spec| {
+            apart(spec);
+            // The raw zone is new, so its prefix may be chosen; the bucket is another field.
+            spec["sink"]["raw"] = json!({ "prefix": "raw" });
+        })
+        .await;
+    stage.until_condition("older", "Accepted", "True/Valid").await;
+    stage
+        .apply("third", |spec| {
+            apart(spec);
+            spec["kafka"]["topic"]["name"] = json!("third");
+            spec["sink"]["processed"]["prefix"] = json!("raw/below");
+        })
+        .await;
+    let message = stage.until_condition("third", "Accepted", "False/ResourceConflict").await;
+    assert!(message.contains("prefix raw/below of bucket apart"), "{message}");
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_told_so_and_is_nobody_elses_trouble() {
+    let mut stage = Stage::idle().await;
+    stage.apply("poisoned", |_| {}).await;
+    let api: Api<StockPipeline> = Api::namespaced(stage.client.clone(), NAMESPACE);
+    let poison = json!({ "status": { "conditions": "none", "observedGeneration": {} } });
+    drop(api.patch_status("poisoned", &PatchParams::default(), &Patch::Merge(&poison)).await);
+    assert_eq!(stage.get("stockpipelines", "poisoned")["status"]["conditions"], "none");
+    stage.start().await;
+    stage
+        .apply("demo", |spec| {
+            spec["kafka"]["topic"]["name"] = json!("other");
+            spec["sink"]["bucket"]["name"] = json!("other");
+        })
+        .await;
+    stage.ready("demo").await;
+    // Writing its status is what heals it.
+    stage.until("it runs as well", |stage| !stage.get("deployments", "poisoned-sink").is_null()).await;
+}
+
+#[tokio::test]
+async fn a_spec_that_changes_a_hundred_times_ends_at_the_last() {
+    let stage = Stage::new().await;
+    for round in 1..=100 {
+        stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": round % 7 + 1 })).await;
+    }
+    stage.until("the last one is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 100 % 7 + 1).await;
+    stage.ready("demo").await;
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 100 % 7 + 1);
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_made_again_under_its_name_starts_anew() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let before = stage.get("stockpipelines", "demo")["metadata"]["uid"].clone();
+    stage.delete("demo").await;
+    // Another topic: what the first one had fixed binds nobody any more.
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["name"] = json!("another")).await;
+    stage.ready("demo").await;
+    let owner = &stage.get("deployments", "demo-sink")["metadata"]["ownerReferences"][0]["uid"];
+    assert!(*owner != before && *owner == stage.get("stockpipelines", "demo")["metadata"]["uid"]);
+}
