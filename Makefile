@@ -22,8 +22,9 @@ lint: ## formatting, clippy, crate boundaries, committed files
 	scripts/check-boundaries
 	scripts/check-files
 
-bench: ## messages a second, CPU seconds and peak memory, in release (minutes to build)
+bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memory, in release (minutes to build)
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
+	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
 
 e2e: ## the same promises against a real Kafka broker (downloads it; needs a Java runtime)
 	e2e/run

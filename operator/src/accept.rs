@@ -49,7 +49,8 @@ pub(crate) struct Acceptance {
 }
 
 /// Why a spec cannot be in force.
-struct Refusal {
+#[derive(Debug)]
+pub(crate) struct Refusal {
     reason: Accepted,
     message: String,
 }
@@ -109,6 +110,12 @@ fn in_force(spec: Spec) -> Acceptance {
     Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec) }
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
 impl Refusal {
     fn finding(self) -> Finding<Accepted> {
         Finding { reason: self.reason, message: self.message }
@@ -123,7 +130,7 @@ impl Refusal {
 }
 
 /// Checks a spec as far as it can be judged alone.
-fn check(settings: &Settings, identity: &Identity, spec: Value, generation: i64) -> Result<Spec, Refusal> {
+pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, generation: i64) -> Result<Spec, Refusal> {
     let document = Document::new(&identity.name, Some(&identity.namespace), spec);
     let refuse = |errors: Vec<FieldError>| Refusal::of(Accepted::InvalidSpec, &errors);
     let (pipeline, _warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;

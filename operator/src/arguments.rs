@@ -5,6 +5,7 @@
 mod texts;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -43,6 +44,10 @@ pub enum Command {
     ///
     /// Several processes may run; the one that holds the Lease writes, the others stand by.
     Run(Box<RunArguments>),
+    /// Show what applying documents would change: in the cluster, in Glue and Athena, and about the topic. Writes nothing
+    ///
+    /// Exit code 0: nothing would change; 2: something would; 1: something is in the way.
+    Plan(PlanArguments),
     /// Print the definition of the custom resource, for `kubectl apply -f -`
     Crd,
 }
@@ -65,6 +70,47 @@ pub struct RunArguments {
     /// Name of this process in the Lease.
     #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "stockpipeline-operator")]
     pub pod_name: String,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArguments {
+    /// A file as for `kubectl apply`; - for standard input.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Namespace of documents that name none [default: that of the kubeconfig's context].
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// How the plan is written.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: PlanFormat,
+
+    /// Leave out Glue and Athena, for somebody without credentials for them.
+    #[arg(long)]
+    pub without_aws: bool,
+
+    /// Field manager that will apply the document, where that is not kubectl.
+    #[arg(long, value_name = "NAME", default_value = "kubectl")]
+    pub field_manager: String,
+
+    /// Namespace of the operator, by whose arguments the plan is made [default: any].
+    #[arg(long, value_name = "NAMESPACE")]
+    pub operator_namespace: Option<String>,
+
+    /// Arguments of the operator's `run`, in place of those that the installed one has.
+    #[arg(last = true, value_name = "RUN ARGUMENTS")]
+    pub operator_arguments: Vec<String>,
+}
+
+/// How a plan is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// What all pipelines share: see [`Settings`].

@@ -115,7 +115,7 @@ fn is_catalogued(catalog: &CatalogReport) -> bool {
     }
 }
 
-fn columns_hash(spec: &Spec) -> String {
+pub(crate) fn columns_hash(spec: &Spec) -> String {
     let columns: Vec<String> =
         spec.pipeline.schema.columns.iter().map(|column| format!("{} {}", column.name, column.column_type.glue_type())).collect();
     hash::short(&columns.join(","))
@@ -126,7 +126,7 @@ fn columns_annotation() -> String {
 }
 
 /// On the Deployment and not in its pods: it rolls nothing.
-fn note_columns(deployment: &mut Deployment, columns: &str) {
+pub(crate) fn note_columns(deployment: &mut Deployment, columns: &str) {
     deployment.metadata.annotations.get_or_insert_default().insert(columns_annotation(), columns.to_owned());
 }
 

@@ -30,6 +30,7 @@
 //! | `memory` | what is remembered between two looks |
 //! | [`arguments`] | the command line |
 //! | [`run`] | the process in a cluster: endpoints, election, controller, stop |
+//! | [`plan`] | what applying a document would change |
 //! | [`leader`] | which of several processes writes |
 //! | [`fence`] | whether this one still may |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics` |
@@ -69,6 +70,7 @@ pub mod limiter;
 mod memory;
 pub mod metrics;
 mod observe;
+pub mod plan;
 mod publish;
 pub mod reconcile;
 mod revisions;

@@ -1,18 +1,24 @@
 //! The operator's process: reads arguments and environment once, and turns how a command ended into an exit code.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use stockpipeline::launch::{Exit, TERMINATION_MESSAGE_PATH};
-use stockpipeline_operator::arguments::{Arguments, Command, RunArguments};
+use stockpipeline_operator::arguments::{Arguments, Command, PlanArguments, PlanFormat, RunArguments};
+use stockpipeline_operator::catalogue::Catalogue;
+use stockpipeline_operator::metrics::Metrics;
+use stockpipeline_operator::plan::show::{Colour, show};
+use stockpipeline_operator::plan::{Planner, documents, installed};
 use stockpipeline_operator::run::{LeaseSettings, Process, RunError};
 use stockpipeline_operator::{crd, run, telemetry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// What `plan` logs unless `RUST_LOG` says otherwise: its answer says what is wrong.
+const PLAN_LOG: &str = "error";
 /// What `run` logs unless `RUST_LOG` says otherwise.
 const RUN_LOG: &str = "info";
 /// Longest message that the kubelet takes.
@@ -26,22 +32,26 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let ended = match command {
-        Command::Crd => print(&crd::definition_yaml()),
+        Command::Crd => print(&crd::definition_yaml()).map(|()| Exit::Done.code()),
+        Command::Plan(arguments) => {
+            telemetry::start(log_format, PLAN_LOG);
+            start(plan(arguments))
+        }
         Command::Run(arguments) => {
             telemetry::start(log_format, RUN_LOG);
             end_on_panic();
-            start(*arguments)
+            start(keep_pipelines(*arguments))
         }
     };
-    let exit = match ended {
-        Ok(exit) => exit,
+    let code = match ended {
+        Ok(code) => code,
         Err(Failure { error, exit }) => {
             eprintln!("error: {error:#}");
             leave_message(&format!("{error:#}"));
-            exit
+            exit.code()
         }
     };
-    ExitCode::from(exit.code())
+    ExitCode::from(code)
 }
 
 /// A command that has not done what it was asked for.
@@ -53,6 +63,10 @@ struct Failure {
 impl Failure {
     fn external(error: anyhow::Error) -> Self {
         Self { error, exit: Exit::External }
+    }
+
+    fn user(error: anyhow::Error) -> Self {
+        Self { error, exit: Exit::User }
     }
 }
 
@@ -72,40 +86,69 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Prints a text. A reader that has seen enough and closes the pipe is no failure.
-fn print(text: &str) -> Result<Exit, Failure> {
+fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        Ok(()) => Ok(Exit::Done),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::external(anyhow::Error::new(error).context("failed to print"))),
     }
 }
 
-fn start(arguments: RunArguments) -> Result<Exit, Failure> {
+/// Runs a command to its exit code.
+fn start(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("failed to start the runtime");
     let runtime = runtime.map_err(Failure::external)?;
-    let ended = runtime.block_on(keep_pipelines(arguments));
+    let ended = runtime.block_on(command);
     runtime.shutdown_timeout(RUNTIME_GRACE);
     ended
 }
 
-async fn keep_pipelines(arguments: RunArguments) -> Result<Exit, Failure> {
+async fn keep_pipelines(arguments: RunArguments) -> Result<u8, Failure> {
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().context("failed to listen for signals").map_err(Failure::external)?;
     tokio::spawn(signals.cancel(shutdown.clone()));
     let address = arguments.http_address;
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("failed to listen on {address}; choose another with --http-address"));
-    let kubernetes = kube::Config::infer().await.context("failed to find an API server; run it in a pod, or set KUBECONFIG");
-    let user = |error| Failure { error, exit: Exit::User };
     run::run(Process {
         lease: LeaseSettings::new(&arguments.settings.namespace, &arguments.lease_name, &arguments.pod_name),
         settings: arguments.settings.settings(),
-        kubernetes: kubernetes.map_err(user)?,
-        listener: listener.map_err(user)?,
+        kubernetes: kubernetes().await?,
+        listener: listener.map_err(Failure::user)?,
         shutdown,
     })
     .await?;
-    Ok(Exit::Done)
+    Ok(Exit::Done.code())
+}
+
+async fn kubernetes() -> Result<kube::Config, Failure> {
+    let config = kube::Config::infer().await.context("failed to find an API server; run it in a pod, or set KUBECONFIG");
+    config.map_err(Failure::user)
+}
+
+async fn plan(arguments: PlanArguments) -> Result<u8, Failure> {
+    let documents = documents::read(&arguments.file).context("the document can't be planned").map_err(Failure::user)?;
+    let config = kubernetes().await?;
+    let documents = documents::place(documents, arguments.namespace.as_deref(), &config.default_namespace);
+    let documents = documents.context("the document can't be planned").map_err(Failure::user)?;
+    let client = kube::Client::try_from(config).context("failed to make a client of the API server").map_err(Failure::user)?;
+    let settings = match arguments.operator_arguments.as_slice() {
+        [] => installed::settings(&client, arguments.operator_namespace.as_deref()).await,
+        given => installed::settings_of(given, "the command line"),
+    };
+    let settings = settings.map_err(|error| Failure::user(error.into()))?;
+    let catalogue = (!arguments.without_aws).then(|| Catalogue::new(&settings, Metrics::default()));
+    let planner = Planner { client, settings, catalogue, field_manager: arguments.field_manager };
+    let plan = planner.plan(&documents).await.map_err(|error| Failure::user(error.into()))?;
+    let colour = if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() { Colour::Always } else { Colour::Never };
+    match arguments.output {
+        PlanFormat::Text => print(&show(&plan, colour))?,
+        PlanFormat::Json => {
+            let text = serde_json::to_string_pretty(&plan).context("failed to write the plan as JSON").map_err(Failure::external)?;
+            print(&(text + "\n"))?;
+        }
+    }
+    Ok(plan.outcome().code())
 }
 
 /// A panic anywhere is a bug and ends the process: no thread goes on beside a broken one.

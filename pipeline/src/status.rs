@@ -166,9 +166,29 @@ pub struct SinkStatus {
     /// Offsets that the broker dropped before they were stored; stays until the worker starts anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_loss: Option<Failure>,
-    /// Tables or columns that the catalogue lacks for what is being written.
+    /// What the catalogue lacks for what is being written: tables, partitions, with the reason and the way out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catalog_missing: Vec<String>,
+    /// The tables whose partitions this worker registers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<TablePartitions>,
+}
+
+/// The registered partitions of a table, as one sink knows them. The owner of Kafka partition 0 looks at all of them once a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TablePartitions {
+    /// Database and table, such as `market_data.us_equities`.
+    pub table: String,
+    /// Number of partitions: what the last look at all of them found, and what this sink has registered since; None before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u64>,
+    /// The last of them in path order, such as `dt=2024-05-01/hour=13`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+    /// When they were last compared with what is stored, milliseconds since 1970; None where this sink has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audited_millis: Option<i64>,
 }
 
 /// One Kafka partition of a sink.

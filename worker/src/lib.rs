@@ -16,6 +16,7 @@
 //! | [`encode`] | buffered rows to the bytes of objects (pure) |
 //! | [`ledger`] | the plans in S3 |
 //! | [`store`] | S3: conditional writes, retries, error classes |
+//! | [`partitions`] | Hive partitions in Glue: registered before their first object lands, and audited |
 //! | [`sink`] | the one loop that owns all state of a sink |
 //! | [`command`] | the commands of the binary |
 //! | [`local`] | the whole data path in one process |
@@ -45,6 +46,7 @@ pub mod ledger;
 pub mod local;
 pub mod memory;
 pub mod metrics;
+pub mod partitions;
 pub mod producer;
 pub mod progress;
 pub mod record;

@@ -3,10 +3,12 @@
 //! Labels come from closed sets. Counters are bumped once a batch or a plan, never once a record, and nothing here
 //! waits for I/O. Each struct is a handle: clones share the same series. A `Default` one is not registered anywhere.
 
+mod partitions;
 mod producer;
 mod sink;
 mod store;
 
+pub use partitions::PartitionMetrics;
 pub use producer::{DropKind, ProducerMetrics, TransactionOutcome};
 pub use sink::{MemoryClass, Rebalance, SinkMetrics};
 pub use store::StoreMetrics;

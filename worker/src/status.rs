@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use stockpipeline::status::{
     Dependency, Failure, PartitionState, PartitionStatus, ProducerStatus, Reason, Role, SinkStatus, SlotStatus, State, Status,
-    TopicDifference, TopicReport, TopicState,
+    TablePartitions, TopicDifference, TopicReport, TopicState,
 };
 
 /// How long the loop may stand still before the worker is restarted. Above any single wait of the loop, also at a tenth of a CPU.

@@ -28,6 +28,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# Only a pod's events say why its volumes cannot be mounted.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]

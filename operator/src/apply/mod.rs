@@ -158,9 +158,12 @@ pub(crate) trait Written: Cached + Serialize + DeserializeOwned + Resource<Scope
 impl<K: Cached + Serialize + DeserializeOwned + Resource<Scope = NamespaceResourceScope>> Written for K {}
 
 /// Whose an object is.
-enum Ownership {
+pub(crate) enum Ownership {
+    /// The pipeline's.
     Ours,
+    /// A deleted pipeline's of the same name.
     Earlier,
+    /// Somebody else's: whose.
     Foreign(String),
 }
 
@@ -192,7 +195,7 @@ impl<'a> Applier<'a> {
             self.note::<K>(&name, act, Vec::new());
             return self.write(&name, declared, (place, declared_hash), None).await;
         };
-        match self.ownership(&*live) {
+        match ownership(self.identity, &*live) {
             Ownership::Ours => {}
             Ownership::Earlier => return Err(ApplyError::Earlier { kind: K::KIND, name }),
             Ownership::Foreign(owner) => return Err(ApplyError::Foreign { kind: K::KIND, name, owner }),
@@ -221,7 +224,7 @@ impl<'a> Applier<'a> {
     /// Makes sure that an object of ours is not there.
     pub(crate) async fn drop<K: Written>(&mut self, name: &str) -> Result<(), ApplyError> {
         let Some(live) = K::cache(&self.shared.caches).get(&self.key, name) else { return Ok(()) };
-        let is_ours = matches!(self.ownership(&*live), Ownership::Ours);
+        let is_ours = matches!(ownership(self.identity, &*live), Ownership::Ours);
         if !is_ours || live.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
@@ -299,26 +302,27 @@ impl<'a> Applier<'a> {
     fn api<K: Written>(&self) -> Api<K> {
         Api::namespaced(self.shared.context.client.clone(), &self.identity.namespace)
     }
+}
 
-    fn ownership(&self, object: &impl Resource) -> Ownership {
-        let meta = object.meta();
-        let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-        match controller {
-            Some(owner) if owner.uid == self.identity.uid => Ownership::Ours,
-            Some(owner) if owner.kind == KIND && owner.name == self.identity.name => Ownership::Earlier,
-            Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),
-            None => {
-                let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-                let is_left_over = label("app.kubernetes.io/managed-by") == Some(MANAGER)
-                    && label(&format!("{GROUP}/pipeline")) == Some(self.identity.name.as_str());
-                if is_left_over { Ownership::Ours } else { Ownership::Foreign("somebody else".to_owned()) }
-            }
+/// Returns whose an object is.
+pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownership {
+    let meta = object.meta();
+    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    match controller {
+        Some(owner) if owner.uid == identity.uid => Ownership::Ours,
+        Some(owner) if owner.kind == KIND && owner.name == identity.name => Ownership::Earlier,
+        Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),
+        None => {
+            let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+            let is_left_over = label("app.kubernetes.io/managed-by") == Some(MANAGER)
+                && label(&format!("{GROUP}/pipeline")) == Some(identity.name.as_str());
+            if is_left_over { Ownership::Ours } else { Ownership::Foreign("somebody else".to_owned()) }
         }
     }
 }
 
 /// Returns what is declared of an object as JSON, with its hash in an annotation, and the hash.
-fn declaration<K: Written>(declared: &K) -> (Value, String) {
+pub(crate) fn declaration<K: Written>(declared: &K) -> (Value, String) {
     let mut declared = serde_json::to_value(declared).expect("Kubernetes' types have text keys only, so they are always JSON");
     let declared_hash = hash::short(&declared.to_string());
     declared["metadata"]["annotations"][hash_annotation()] = declared_hash.clone().into();
@@ -326,7 +330,7 @@ fn declaration<K: Written>(declared: &K) -> (Value, String) {
 }
 
 /// Returns the annotation with the hash of what was declared last.
-fn hash_annotation() -> String {
+pub(crate) fn hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
 }
 

@@ -27,7 +27,7 @@ pub struct CatalogState {
     pub views: BTreeMap<String, String>,
     /// Whether there was a crawler.
     pub has_crawler: bool,
-    /// The workgroup of the queries.
+    /// The workgroup that was searched for this pipeline's queries.
     pub workgroup: Option<String>,
     /// Corrections so far.
     pub drift_corrections: i64,
@@ -128,7 +128,7 @@ impl CatalogState {
             named_queries: athena.map(|athena| athena.named_queries.clone()).unwrap_or_default(),
             views: athena.map(|athena| athena.views.clone()).unwrap_or_default(),
             has_crawler: glue.is_some_and(|glue| glue.crawler.is_some()),
-            workgroup: athena.map(|athena| athena.workgroup.clone()),
+            workgroup: athena.map(|athena| athena.workgroup.clone()).filter(|name| !name.is_empty()),
             drift_corrections: glue.map_or(0, |glue| glue.drift_corrections),
         }
     }

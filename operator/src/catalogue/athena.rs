@@ -47,11 +47,8 @@ impl Look<'_> {
     /// Brings workgroup, saved queries and views to what is wanted, and returns what the status has to remember of them.
     pub(super) async fn sync_athena(&self, verdict: &mut Verdict, tables_are_there: bool) -> Option<AthenaStatus> {
         let Some(wanted) = &self.wanted.athena else { return self.leave_athena(verdict).await };
-        let mut status = AthenaStatus {
-            workgroup: wanted.workgroup.name.clone(),
-            named_queries: self.seen.named_queries.clone(),
-            views: self.seen.views.clone(),
-        };
+        // The new workgroup stands in the status once it was searched for queries that carry this pipeline's mark.
+        let mut status = self.remembered();
         match self.sync_workgroup(wanted, verdict).await {
             Ok(true) => {}
             Ok(false) => return Some(status),
@@ -60,8 +57,9 @@ impl Look<'_> {
                 return Some(status);
             }
         }
-        if let Err(failure) = self.sync_queries(wanted, &mut status.named_queries, verdict).await {
-            verdict.failed("saved queries", &failure);
+        match self.sync_queries(wanted, &mut status.named_queries, verdict).await {
+            Ok(()) => status.workgroup.clone_from(&wanted.workgroup.name),
+            Err(failure) => verdict.failed("saved queries", &failure),
         }
         self.sync_views(wanted, &mut status.views, verdict, tables_are_there).await;
         Some(status)
@@ -69,17 +67,21 @@ impl Look<'_> {
 
     /// Takes away what the spec has no longer, as far as the status remembers it.
     async fn leave_athena(&self, verdict: &mut Verdict) -> Option<AthenaStatus> {
-        let mut status = AthenaStatus {
-            workgroup: self.seen.workgroup.clone()?,
-            named_queries: self.seen.named_queries.clone(),
-            views: self.seen.views.clone(),
-        };
+        let mut status = self.remembered();
         for (name, id) in &self.seen.named_queries {
             self.delete_query(name, id, &mut status.named_queries, verdict).await;
         }
         self.drop_views(&[], &mut status.views, verdict).await;
         let is_left = status.named_queries.is_empty() && status.views.is_empty();
         if is_left { None } else { Some(status) }
+    }
+
+    fn remembered(&self) -> AthenaStatus {
+        AthenaStatus {
+            workgroup: self.seen.workgroup.clone().unwrap_or_default(),
+            named_queries: self.seen.named_queries.clone(),
+            views: self.seen.views.clone(),
+        }
     }
 
     /// Returns whether there is a workgroup to work in.

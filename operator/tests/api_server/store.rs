@@ -83,7 +83,8 @@ impl Store {
     }
 
     pub(super) fn of(&self, plural: &str) -> impl Iterator<Item = &Arc<Value>> {
-        self.objects.iter().filter(move |(key, _)| key.plural == plural).map(|(_, stored)| &stored.object)
+        let from = Key::new(plural, "", "");
+        self.objects.range(from..).take_while(move |(key, _)| key.plural == plural).map(|(_, stored)| &stored.object)
     }
 
     /// Does what a request asks for.

@@ -12,6 +12,11 @@ mod aws_endpoint;
 mod catalogue;
 mod chart;
 mod cluster;
+mod end_to_end;
 mod leader;
+mod plan;
 mod process;
+mod program;
 mod reconcile;
+#[path = "../simulation/mod.rs"]
+mod simulation;

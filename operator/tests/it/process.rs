@@ -1,82 +1,15 @@
 //! `run` as a process: endpoints, stop, hand-over, a leader that was stopped.
 
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use stockpipeline::launch::Exit;
 
 use crate::api_server::{ApiServer, Key};
+use crate::program::{Operator, PROGRAM, until};
 
-/// Nothing here should take nearly as long.
-const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a hand-over may take.
 const HANDOVER: Duration = Duration::from_secs(2);
-
-/// A running operator. Killed when it is dropped.
-struct Operator {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Operator {
-    fn start(kubeconfig: &str, name: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("kubeconfig");
-        std::fs::write(&config, kubeconfig).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(env!("CARGO_BIN_EXE_stockpipeline-operator"))
-            .args(["run", "--log-format=json", "--worker-image=worker:1", "--namespace=system"])
-            .args([format!("--pod-name={name}"), format!("--http-address=127.0.0.1:{port}")])
-            .env("KUBECONFIG", config)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        Self { child, port, _folder: folder }
-    }
-
-    /// Returns status and body of an endpoint; None while nobody listens.
-    async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}{path}", self.port)).await.ok()?;
-        Some((answer.status().as_u16(), answer.text().await.ok()?))
-    }
-
-    async fn leads(&self) -> bool {
-        self.get("/metrics").await.is_some_and(|(_, text)| text.contains("stockpipeline_operator_leader 1\n"))
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    async fn ended(&mut self) -> ExitStatus {
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < DEADLINE, "it did not end");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < DEADLINE, "{what}: not in time");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
 
 fn holder(server: &ApiServer) -> String {
     let lease = server.get(&Key::new("leases", "system", "stockpipeline-operator")).unwrap_or_default();
@@ -86,9 +19,9 @@ fn holder(server: &ApiServer) -> String {
 #[tokio::test]
 async fn the_leader_and_the_one_who_stands_by_are_both_ready() {
     let server = ApiServer::start().await;
-    let leader = Operator::start(&server.kubeconfig("one"), "one");
+    let leader = Operator::start(&server.kubeconfig("one"), "one", &[]);
     until("one leads", async || leader.leads().await).await;
-    let standby = Operator::start(&server.kubeconfig("two"), "two");
+    let standby = Operator::start(&server.kubeconfig("two"), "two", &[]);
     until("two is ready", async || standby.get("/readyz").await.is_some_and(|(status, _)| status == 200)).await;
     for process in [&leader, &standby] {
         for path in ["/livez", "/readyz"] {
@@ -107,7 +40,7 @@ async fn without_an_api_server_the_process_is_live_and_not_ready() {
         "apiVersion: v1\nkind: Config\ncurrent-context: it\nclusters: [{{name: it, cluster: {{server: \"http://{nobody}\"}}}}]\n\
          contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\nusers: [{{name: it, user: {{}}}}]\n"
     );
-    let process = Operator::start(&kubeconfig, "one");
+    let process = Operator::start(&kubeconfig, "one", &[]);
     until("it listens", async || process.get("/livez").await.is_some()).await;
     assert_eq!(process.get("/livez").await.map(|(status, _)| status), Some(200));
     assert_eq!(process.get("/readyz").await, Some((503, "the API server has not answered yet\n".to_owned())));
@@ -116,9 +49,9 @@ async fn without_an_api_server_the_process_is_live_and_not_ready() {
 #[tokio::test]
 async fn a_leader_that_is_told_to_stop_hands_over_within_two_seconds() {
     let server = ApiServer::start().await;
-    let mut first = Operator::start(&server.kubeconfig("one"), "one");
+    let mut first = Operator::start(&server.kubeconfig("one"), "one", &[]);
     until("one leads", async || first.leads().await).await;
-    let second = Operator::start(&server.kubeconfig("two"), "two");
+    let second = Operator::start(&server.kubeconfig("two"), "two", &[]);
     until("two watches the lease", async || server.watches_by("two") > 0).await;
     let started = Instant::now();
     first.signal("TERM");
@@ -132,9 +65,9 @@ async fn a_leader_that_is_told_to_stop_hands_over_within_two_seconds() {
 #[tokio::test]
 async fn one_who_stands_by_stops_at_once() {
     let server = ApiServer::start().await;
-    let leader = Operator::start(&server.kubeconfig("one"), "one");
+    let leader = Operator::start(&server.kubeconfig("one"), "one", &[]);
     until("one leads", async || leader.leads().await).await;
-    let mut standby = Operator::start(&server.kubeconfig("two"), "two");
+    let mut standby = Operator::start(&server.kubeconfig("two"), "two", &[]);
     until("two is ready", async || standby.get("/readyz").await.is_some_and(|(status, _)| status == 200)).await;
     standby.signal("TERM");
     assert_eq!(standby.ended().await.code(), Some(0));
@@ -144,9 +77,9 @@ async fn one_who_stands_by_stops_at_once() {
 #[tokio::test]
 async fn a_leader_that_was_stopped_past_its_lease_ends_without_a_write() {
     let server = ApiServer::start().await;
-    let mut first = Operator::start(&server.kubeconfig("one"), "one");
+    let mut first = Operator::start(&server.kubeconfig("one"), "one", &[]);
     until("one leads", async || first.leads().await).await;
-    let second = Operator::start(&server.kubeconfig("two"), "two");
+    let second = Operator::start(&server.kubeconfig("two"), "two", &[]);
     first.signal("STOP");
     until("two leads", async || second.leads().await).await;
     let before = server.writes().len();
@@ -162,7 +95,7 @@ fn wrong_arguments_and_a_missing_cluster_have_exit_codes_of_their_own() {
     for (arguments, exit) in
         [(&["run", "--nonsense"][..], Exit::Usage), (&["run", "--worker-image=x"], Exit::User), (&["--version"], Exit::Done)]
     {
-        let ended = Command::new(env!("CARGO_BIN_EXE_stockpipeline-operator"))
+        let ended = Command::new(PROGRAM)
             .args(arguments)
             .args(if exit == Exit::User { &["--http-address=127.0.0.1:0"][..] } else { &[] })
             .env("KUBECONFIG", "/nonexistent/kubeconfig")

@@ -85,6 +85,7 @@ async fn context(
         clients: clients(&pipeline)?,
         pipeline: Arc::new(pipeline),
         store,
+        partitions: None,
         contact,
         session_timeout: SESSION_TIMEOUT,
         tail_trusted_for: TAIL_TRUSTED_FOR,

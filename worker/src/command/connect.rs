@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockpipeline::checked::{Location, Pipeline, Source};
+use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 use crate::kafka::{Clients, Identity};
-use crate::metrics::StoreMetrics;
+use crate::metrics::{PartitionMetrics, StoreMetrics};
+use crate::partitions::{self, Partitions};
 use crate::store::{self, Credentials, Gate, Settings, Store};
 
 /// Longest secret that is read; keys of AWS have some hundred bytes, session tokens some thousand.
@@ -55,6 +57,22 @@ pub(super) async fn store(pipeline: &Pipeline, secrets_dir: &Path, options: Stor
         ..settings(pipeline, secrets_dir, &pipeline.sink.bucket)?
     };
     Ok(Store::connect(settings, options.gate, options.metrics).await)
+}
+
+/// Starts what keeps the pipeline's Hive partitions in the catalogue; None where there is nothing to keep.
+///
+/// # Errors
+/// [`CommandError::Secret`] when static credentials can't be read.
+pub(super) async fn partitions(
+    pipeline: &Pipeline,
+    secrets_dir: &Path,
+    metrics: PartitionMetrics,
+    shutdown: &CancellationToken,
+) -> Result<Option<Partitions>, CommandError> {
+    let Some(settings) = partitions::Settings::of(pipeline, credentials(pipeline, secrets_dir)?) else { return Ok(None) };
+    // An audit gives up and comes again; its listings' trouble is not the data path's.
+    let store = store(pipeline, secrets_dir, StoreOptions::patient()).await?;
+    Ok(Some(Partitions::start(settings, store, metrics, shutdown.clone()).await))
 }
 
 /// Returns the client of a source in S3, which is reached as the pipeline's bucket is; None for any other source.

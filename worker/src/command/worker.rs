@@ -21,7 +21,7 @@ use crate::feed::{self, Feed};
 use crate::http;
 use crate::kafka::Clients;
 use crate::memory;
-use crate::metrics::{ProducerMetrics, Registry, SinkMetrics, StoreMetrics};
+use crate::metrics::{PartitionMetrics, ProducerMetrics, Registry, SinkMetrics, StoreMetrics};
 use crate::producer;
 use crate::progress::Progress;
 use crate::sink;
@@ -57,6 +57,8 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         metrics: StoreMetrics::register(&mut registry),
     };
     let store = connect::store(&pipeline, secrets_dir, options).await?;
+    let partition_metrics = PartitionMetrics::register(&mut registry);
+    let partitions = connect::partitions(&pipeline, secrets_dir, partition_metrics, &surroundings.shutdown).await?;
     let status = StatusCell::new(Status::starting(Role::Sink, &arguments.worker_name, wall_millis()), boottime_millis());
     let endpoints = Endpoints::open(arguments.http_port, &status, registry).await?;
     watch_secrets(&pipeline, &clients, secrets_dir, &surroundings.shutdown);
@@ -65,6 +67,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         pipeline,
         clients,
         store,
+        partitions,
         contact,
         session_timeout,
         tail_trusted_for: sink::TAIL_TRUSTED_FOR,

@@ -368,6 +368,7 @@ impl Journey<'_> {
             rules: Arc::new(self.pipeline.sink.rules(&self.pipeline.kafka.topic.name, &self.pipeline.schema)),
             clients: clients.clone(),
             store,
+            partitions: None,
             contact,
             session_timeout: SESSION_TIMEOUT,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,

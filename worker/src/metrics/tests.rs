@@ -17,12 +17,17 @@ fn registries_hold_exactly_the_documented_metrics() {
     sink.set_lag_records(0, 0);
     sink.dead_letters(&BTreeMap::from([("invalid_json", 0)]));
     store.observe("GetObject", "200", 0.001);
+    PartitionMetrics::register(&mut registry).request("GetTable", "200");
     let sink = registry.render();
     let expected = BTreeSet::from([
         "stockpipeline_build",
         "stockpipeline_bytes",
+        "stockpipeline_catalog_partitions_dropped",
+        "stockpipeline_catalog_partitions_missing",
+        "stockpipeline_catalog_partitions_registered",
         "stockpipeline_dead_letters",
         "stockpipeline_fetch_queue_messages",
+        "stockpipeline_glue_requests",
         "stockpipeline_hive_partitions_per_plan",
         "stockpipeline_lag_records",
         "stockpipeline_lag_seconds",

@@ -116,6 +116,7 @@ impl Conductor {
             }
             self.rotate();
             self.keep_topics();
+            self.audit_partitions();
             self.relieve();
             self.settle_releases()?;
             self.report.publish(&self.context, &self.partitions, &self.budget, self.draining.is_some());

@@ -10,9 +10,18 @@ use super::work::Delivery;
 use crate::clock::boottime_millis;
 use crate::failpoint::{Failpoints, Point};
 use crate::ledger::{Decision, Ledger, LedgerError};
+use crate::partitions::Announcement;
 
 /// Objects of one plan that are written at a time.
 const OBJECTS_AT_ONCE: usize = 8;
+
+/// What happens beside the writes.
+pub(super) struct Beside {
+    /// Crash points, in tests.
+    pub(super) failpoints: Failpoints,
+    /// The Hive partitions of the plan, on their way into the catalogue.
+    pub(super) announced: Announcement,
+}
 
 /// Decides a rotation and stores its objects. `trusted_until` is the boot time in milliseconds up to which what is known of
 /// the chain's end counts: after it, a plan that was stored is checked against what the ledger holds behind it.
@@ -21,8 +30,9 @@ pub(super) async fn plan_and_write(
     plan: Plan,
     bodies: Vec<Body>,
     trusted_until: u64,
-    failpoints: &Failpoints,
+    beside: Beside,
 ) -> Result<Delivery, LedgerError> {
+    let failpoints = &beside.failpoints;
     failpoints.hit(Point::BeforePlan);
     let decided_at = boottime_millis();
     match ledger.decide(&plan).await? {
@@ -37,18 +47,16 @@ pub(super) async fn plan_and_write(
         ledger.withdraw(&plan).await?;
         return Ok(Delivery::Overtaken(Arc::new(plan)));
     }
-    write(ledger, plan, bodies, decided_at, failpoints).await
+    write(ledger, plan, bodies, decided_at, beside).await
 }
 
 /// Stores the objects of a plan that stands; `known_at` is the boot time at which the chain's end was known.
-pub(super) async fn write(
-    ledger: &Ledger,
-    plan: Plan,
-    bodies: Vec<Body>,
-    known_at: u64,
-    failpoints: &Failpoints,
-) -> Result<Delivery, LedgerError> {
+pub(super) async fn write(ledger: &Ledger, plan: Plan, bodies: Vec<Body>, known_at: u64, beside: Beside) -> Result<Delivery, LedgerError> {
     let plan = Arc::new(plan);
+    let Beside { failpoints, announced } = beside;
+    // Readers that know a partition only by the catalogue see its first object at once. The wait has a bound, and data does not depend on it.
+    announced.settled().await;
+    let failpoints = &failpoints;
     stream::iter(bodies)
         .map(|body| {
             let plan = Arc::clone(&plan);

@@ -1,4 +1,5 @@
-//! The sink that owns Kafka partition 0 keeps the topics: it adds partitions and sets configs, now and then.
+//! The sink that owns Kafka partition 0 keeps what all share: it adds partitions to the topics and sets their configs, now and then, and
+//! audits the catalogue.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,13 @@ impl Conductor {
             let report = topic::keep(&clients, &pipeline.kafka.topic, slots_topic(&pipeline));
             super::rotation::report(&sender, Work::TopicsKept(report));
         });
+    }
+
+    /// Says whether the catalogue's partitions are this sink's to audit.
+    pub(super) fn audit_partitions(&self) {
+        if let Some(partitions) = &self.context.partitions {
+            partitions.audits(self.draining.is_none() && self.partitions.contains_key(&0));
+        }
     }
 }
 

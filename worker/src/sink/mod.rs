@@ -44,6 +44,7 @@ use crate::failpoint::Failpoints;
 use crate::kafka::Clients;
 use crate::ledger::LedgerError;
 use crate::metrics::SinkMetrics;
+use crate::partitions::Partitions;
 use crate::progress::Progress;
 use crate::source::SourceError;
 use crate::status::{Reason, StatusCell};
@@ -80,6 +81,8 @@ pub struct Context {
     pub clients: Clients,
     /// The bucket; its gate is `contact`.
     pub store: Store,
+    /// Hive partitions in the catalogue, where the pipeline has one that is told of them.
+    pub partitions: Option<Partitions>,
     /// When a broker was last heard from.
     pub contact: Arc<Contact>,
     /// Session time-out of the group, normally [`SESSION_TIMEOUT`].

@@ -221,7 +221,7 @@ impl Reporter {
             last_error: self.last_error.clone(),
             fatal: self.stopped.values().next().cloned(),
             paused: self.held.clone().or_else(|| self.memory_pressure(budget, now, now_millis)),
-            sink: Some(self.sink_status(partitions)),
+            sink: Some(self.sink_status(context, partitions)),
             ..(*context.status.read()).clone()
         };
         store_trouble(&mut status, context.store.trouble());
@@ -259,7 +259,8 @@ impl Reporter {
         }
     }
 
-    fn sink_status(&self, partitions: &BTreeMap<i32, Partition>) -> SinkStatus {
+    fn sink_status(&self, context: &Context, partitions: &BTreeMap<i32, Partition>) -> SinkStatus {
+        let (catalog_missing, tables) = context.partitions.as_ref().map(crate::partitions::Partitions::report).unwrap_or_default();
         SinkStatus {
             epoch: Some(self.epoch.clone()),
             partitions: partitions.values().map(partition_status).collect(),
@@ -267,7 +268,8 @@ impl Reporter {
             committed_records: self.committed_records,
             dead_letters: self.dead_letters,
             data_loss: self.data_loss.clone(),
-            catalog_missing: Vec::new(),
+            catalog_missing,
+            tables,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use stockpipeline::plan::{PLAN_VERSION, Plan, PlannedObject, SealReason};
 
 use super::conductor::Conductor;
-use super::deliver;
+use super::deliver::{self, Beside};
 use super::partition::{Flight, Partition, Phase, Slot};
 use super::pool::{Encoded, Filled, Job, Origin};
 use super::work::{Delivery, Ticket, Work};
@@ -156,11 +156,13 @@ impl Conductor {
             }
             plan.objects = listed;
         }
-        let (ledger, sender, failpoints) = (self.lookup.ledger.clone(), self.sender.clone(), self.context.failpoints.clone());
+        let (ledger, sender) = (self.lookup.ledger.clone(), self.sender.clone());
+        let announced = self.context.partitions.as_ref().map(|partitions| partitions.announce(&plan)).unwrap_or_default();
+        let beside = Beside { failpoints: self.context.failpoints.clone(), announced };
         self.spawn(ticket.partition, async move {
             let result = match origin {
-                Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, tail_known_at, &failpoints).await,
-                Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), &failpoints).await,
+                Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, tail_known_at, beside).await,
+                Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), beside).await,
             };
             report(&sender, Work::Delivered(ticket, result));
         });

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod audit;
+#[path = "../../../operator/tests/aws_endpoint/mod.rs"]
+mod aws_endpoint;
 mod broker;
+mod charts;
 mod command_line;
 mod faults;
 mod feed;

@@ -126,7 +126,7 @@ async fn a_view_that_others_drop_or_replace_is_made_again_and_counted() {
 async fn a_view_or_table_of_others_is_not_replaced() {
     for (kind, word) in [("VIRTUAL_VIEW", "was not made by a pipeline"), ("EXTERNAL_TABLE", "is a table")] {
         let mut stage = Stage::new().await;
-        stage.edit("      views:", "      views: []\n    later:");
+        stage.edit("    views:", "    views: []\n    later:");
         let cut = stage.text.find("    later:").unwrap();
         let end = stage.text.find("  deletionPolicy:").unwrap();
         let view = stage.text[cut..end].to_owned();

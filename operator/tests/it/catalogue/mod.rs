@@ -1,6 +1,7 @@
 //! Glue and Athena, kept by the real clients over HTTP.
 
 mod athena;
+mod contract;
 mod converge;
 mod faults;
 mod moto;

@@ -24,7 +24,6 @@ async fn each_policy_removes_its_own_and_twice_is_once() {
     let mut stage = Stage::new().await;
     stage.edit("enabled: false", "enabled: true");
     stage.settle().await;
-    stage.edit("enabled: true", "enabled: true");
     let removal = stage.remove(DeletionPolicy { tables: true, ..NOTHING }).await.unwrap();
     assert_eq!(removal.removed.len(), 4, "{removal:?}");
     let left: Vec<String> = stage.stored().into_keys().collect();

@@ -259,7 +259,7 @@ async fn the_crawler_only_observes_and_goes_with_its_field() {
     let status = stage.status.glue.as_ref().unwrap().crawler.clone().unwrap();
     assert_eq!(status.last_run.as_deref(), Some("SUCCEEDED"));
     assert_eq!(status.findings.as_deref(), Some("{\"PARTITION\":{\"ADD\":\"2\"}}"));
-    stage.edit("enabled: true", "enabled: false");
+    stage.edit("enabled: true               # optional", "enabled: false               # optional");
     assert_eq!(changes(&stage.look().await), [format!("delete crawler {name}")]);
     assert!(stage.aws.world().glue.crawlers.is_empty());
     assert_eq!(stage.status.glue.as_ref().unwrap().crawler, None);

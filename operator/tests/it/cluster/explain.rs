@@ -3,7 +3,7 @@
 use serde_json::Value;
 use stockpipeline_operator::crd::definition;
 
-use super::{client, kubectl};
+use super::{client, kubectl, run, until};
 
 /// Calls `visit` with the path and the schema of everything that has members.
 fn objects(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
@@ -21,6 +21,8 @@ fn objects(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
 #[ignore = "needs KUBECONFIG"]
 async fn every_level_explains_each_of_its_fields() {
     drop(client().await);
+    // The API server publishes a new definition's texts some seconds after it serves its objects.
+    until("the definition is explained", async || run("kubectl", &["explain", "sp"], "").await.0.then_some(())).await;
     let root = serde_json::to_value(definition()).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
     let mut levels = Vec::new();
     objects("sp", &root, &mut |path, schema| levels.push((path.to_owned(), schema["properties"].clone())));

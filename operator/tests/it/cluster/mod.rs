@@ -1,6 +1,7 @@
 //! The custom resource on a real API server: what it accepts, refuses, stores and shows.
 
 mod definition;
+mod examples;
 mod explain;
 mod namespace;
 mod rules;
@@ -8,7 +9,6 @@ mod scale;
 mod show;
 mod stored;
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(crate) const FULL: &str = include_str!("../../../../pipeline/tests/fixtures/
 /// The smallest useful document.
 pub(crate) const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
 /// How long anything may take to be as a test wants it.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Returns a client of the API server of `KUBECONFIG`, which knows the custom resource.
 pub(crate) async fn client() -> Client {
@@ -80,9 +80,12 @@ pub(crate) fn set(body: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-/// Returns a file of the repository.
-pub(crate) fn repository(path: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+/// Returns what the operator reports of one role, whose Deployment has as many pods as it should.
+pub(crate) fn workers(replicas: u32, selector: &str) -> Value {
+    serde_json::json!({
+        "desired": replicas, "replicas": replicas, "readyReplicas": replicas, "summary": format!("{replicas}/{replicas}"),
+        "selector": selector, "configHash": "0123456789abcdef", "image": "worker:1",
+    })
 }
 
 /// Runs a program with a text as its input, and returns whether it ended well and all it said.

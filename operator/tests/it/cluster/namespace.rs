@@ -20,7 +20,7 @@ impl Namespace {
     /// Makes one whose name starts with `purpose`.
     pub(crate) async fn new(client: &Client, purpose: &str) -> Self {
         let name = format!("{purpose}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let labels = [("pod-security.kubernetes.io/enforce".to_owned(), "restricted".to_owned())];
+        let labels = ["enforce", "warn"].map(|mode| (format!("pod-security.kubernetes.io/{mode}"), "restricted".to_owned()));
         let metadata = ObjectMeta { name: Some(name.clone()), labels: Some(labels.into()), ..ObjectMeta::default() };
         Api::all(client.clone()).create(&PostParams::default(), &Object { metadata, ..Object::default() }).await.unwrap();
         Self { client: client.clone(), name }

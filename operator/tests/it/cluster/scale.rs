@@ -5,7 +5,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use stockpipeline_operator::crd::StockPipeline;
 
-use super::{FULL, Namespace, client, kubectl, resource, set, until};
+use super::{FULL, Namespace, client, kubectl, resource, set, until, workers};
 
 async fn replicas(pipelines: &Api<StockPipeline>, name: &str) -> Value {
     pipelines.get(name).await.unwrap().spec.members["sink"]["worker"]["replicas"].clone()
@@ -14,7 +14,7 @@ async fn replicas(pipelines: &Api<StockPipeline>, name: &str) -> Value {
 /// Reports replicas as the operator does.
 async fn report(pipelines: &Api<StockPipeline>, name: &str, replicas: u32) {
     let selector = format!("stockpipeline.dev/pipeline={name},app.kubernetes.io/component=sink");
-    let status = json!({ "status": { "sink": { "replicas": replicas, "selector": selector } } });
+    let status = json!({ "status": { "sink": workers(replicas, &selector) } });
     pipelines.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }
 

@@ -4,7 +4,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use stockpipeline_operator::crd::StockPipeline;
 
-use super::{FULL, Namespace, client, kubectl, resource};
+use super::{FULL, Namespace, client, kubectl, resource, workers};
 
 fn words(line: &str) -> Vec<&str> {
     line.split("  ").map(str::trim).filter(|word| !word.is_empty()).collect()
@@ -29,19 +29,21 @@ async fn the_columns_tell_how_a_pipeline_is() {
         "type": "Ready", "status": "False", "reason": "NoRecentCommit", "message": "no commit for 11 minutes",
         "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
+    let mut sink = workers(3, "role=sink");
+    sink["lastCommitTime"] = json!(committed);
     let status = json!({ "status": {
         "phase": "Degraded",
         "conditions": [condition],
-        "producer": { "summary": "2/2" },
-        "sink": { "summary": "1/3", "lastCommitTime": committed },
+        "producer": workers(2, "role=producer"),
+        "sink": sink,
         "kafka": { "lag": { "total": 1234, "maxPartition": 1000, "measuredAt": committed } },
         "glue": { "processedTable": "market_data.us_equities" },
     } });
     pipelines.patch_status("quotes", &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
     let said = kubectl(&get, "").await;
     let row = words(said.lines().nth(1).unwrap());
-    assert_eq!(row[..7], ["quotes", "Degraded", "False", "NoRecentCommit", "2/2", "1/3", "1234"]);
-    assert!(row[7].starts_with("9") || row[7].starts_with("1m"), "{row:?}");
+    assert_eq!(row[..7], ["quotes", "Degraded", "False", "NoRecentCommit", "2/2", "3/3", "1234"]);
+    assert!(row[7].starts_with('9') || row[7].starts_with("1m"), "{row:?}");
     let wide = kubectl(&[&get[..], &["-o", "wide"]].concat(), "").await;
     assert_eq!(words(wide.lines().next().unwrap())[9..], ["TABLE", "MESSAGE"]);
     assert_eq!(words(wide.lines().nth(1).unwrap())[9..], ["market_data.us_equities", "no commit for 11 minutes"]);

@@ -1,8 +1,10 @@
 //! The sink on a real Kafka protocol and a real S3 server, both in process; what dies is a child process.
 
 mod clean_up;
+mod contract;
 mod crash;
 mod ownership;
+mod partitions;
 mod real;
 mod records;
 mod refusals;

@@ -250,6 +250,7 @@ impl Stage {
             clients: Clients::new(&pipeline.kafka, Path::new("/nonexistent"), identity).unwrap(),
             pipeline: Arc::new(pipeline),
             store,
+            partitions: None,
             contact,
             session_timeout: SESSION,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,

@@ -1,0 +1,22 @@
+//! The operator's part: what its program does with the arguments of `run`.
+
+use anyhow::bail;
+use clap::Parser;
+use stockpipeline_operator::arguments::{Arguments, Command, LogFormat};
+use stockpipeline_operator::run::{self, LeaseSettings, Process};
+use stockpipeline_operator::telemetry;
+use tokio_util::sync::CancellationToken;
+
+/// Keeps pipelines until it is killed.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    telemetry::start(LogFormat::Text, "warn");
+    let Command::Run(arguments) = Arguments::parse().command else { bail!("this is not run") };
+    let process = Process {
+        lease: LeaseSettings::new(&arguments.settings.namespace, &arguments.lease_name, &arguments.pod_name),
+        settings: arguments.settings.settings(),
+        kubernetes: kube::Config::infer().await?,
+        listener: tokio::net::TcpListener::bind(arguments.http_address).await?,
+        shutdown: CancellationToken::new(),
+    };
+    Ok(run::run(process).await?)
+}
