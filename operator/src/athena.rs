@@ -144,11 +144,32 @@ impl Athena {
     pub async fn queries(&self, ids: &[String]) -> Result<Vec<FoundQuery>, Failure> {
         let mut queries = Vec::with_capacity(ids.len());
         for ids in ids.chunks(BATCH) {
-            let request = self.client.batch_get_named_query().set_named_query_ids(Some(ids.to_vec()));
-            let answer = self.caller.call("BatchGetNamedQuery", request.send()).await?;
-            queries.extend(answer.named_queries().iter().map(found));
+            match self.query_batch(ids).await {
+                Ok(found) => queries.extend(found),
+                // Emulators know one at a time, and fail at the rest.
+                Err(failure) if failure.kind == FailureKind::Unavailable => {
+                    for id in ids {
+                        queries.extend(self.query(id).await?);
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         Ok(queries)
+    }
+
+    async fn query_batch(&self, ids: &[String]) -> Result<Vec<FoundQuery>, Failure> {
+        if let [id] = ids {
+            return Ok(self.query(id).await?.into_iter().collect());
+        }
+        let request = self.client.batch_get_named_query().set_named_query_ids(Some(ids.to_vec()));
+        let answer = self.caller.call("BatchGetNamedQuery", request.send()).await?;
+        Ok(answer.named_queries().iter().map(found).collect())
+    }
+
+    async fn query(&self, id: &str) -> Result<Option<FoundQuery>, Failure> {
+        let answer = absent(self.caller.call("GetNamedQuery", self.client.get_named_query().named_query_id(id).send()).await)?;
+        Ok(answer.and_then(|answer| answer.named_query).map(|query| found(&query)))
     }
 
     /// Returns one page of the ids of a workgroup's saved queries, and where the next page starts.

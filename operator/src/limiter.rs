@@ -4,7 +4,7 @@
 //! down, and wins it back bit by bit.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -71,28 +71,12 @@ impl Limiter {
     /// Returns a full bucket.
     #[must_use]
     pub fn new(per_second: u32) -> Self {
-        let rate = f64::from(per_second.max(1));
-        Self(Arc::new(Mutex::new(Bucket {
-            full_rate: rate,
-            rate,
-            tokens: rate * BURST_SECONDS,
-            filled_at: Instant::now(),
-            halved_at: None,
-        })))
+        Self(Arc::new(Mutex::new(Bucket::new(per_second, Instant::now()))))
     }
 
     /// Waits for the turn of one request; returns false, and takes none, where it would come after the deadline. First come, first served.
     pub async fn turn(&self, deadline: Instant) -> bool {
-        let now = Instant::now();
-        let wait = {
-            let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let wait = bucket.reserve(now);
-            if now + wait > deadline {
-                bucket.tokens += 1.0;
-                return false;
-            }
-            wait
-        };
+        let Some(wait) = self.bucket().reserve(Instant::now(), deadline) else { return false };
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
@@ -101,29 +85,41 @@ impl Limiter {
 
     /// Notes that AWS asked to slow down.
     pub fn throttled(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).halve(Instant::now());
+        self.bucket().halve(Instant::now());
     }
 
     /// Notes that AWS served a request.
     pub fn served(&self) {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.rate = (bucket.rate + bucket.full_rate * RECOVERY).min(bucket.full_rate);
+        self.bucket().recover();
     }
 
-    /// Returns the requests per second that the bucket allows now.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).rate
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Bucket {
-    /// Takes a token and returns how long to wait for it.
-    fn reserve(&mut self, now: Instant) -> Duration {
+    fn new(per_second: u32, now: Instant) -> Self {
+        let rate = f64::from(per_second.max(1));
+        Self { full_rate: rate, rate, tokens: rate * BURST_SECONDS, filled_at: now, halved_at: None }
+    }
+
+    /// Takes a token and returns how long to wait for it; None, and no token is taken, where that would be after the deadline.
+    fn reserve(&mut self, now: Instant, deadline: Instant) -> Option<Duration> {
         let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
         self.filled_at = now;
-        self.tokens = (self.tokens + elapsed * self.rate).min(self.full_rate * BURST_SECONDS) - 1.0;
-        if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.rate) }
+        self.tokens = (self.tokens + elapsed * self.rate).min(self.full_rate * BURST_SECONDS);
+        let left = self.tokens - 1.0;
+        let wait = if left >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-left / self.rate) };
+        if now + wait > deadline {
+            return None;
+        }
+        self.tokens = left;
+        Some(wait)
+    }
+
+    fn recover(&mut self) {
+        self.rate = (self.rate + self.full_rate * RECOVERY).min(self.full_rate);
     }
 
     fn halve(&mut self, now: Instant) {
@@ -141,58 +137,66 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(3_600)
+    fn millis(wait: Duration) -> u128 {
+        wait.as_millis()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_burst_is_free_and_then_the_rate_counts() {
-        let limiter = Limiter::new(10);
-        let start = Instant::now();
+    #[test]
+    fn a_burst_is_free_and_then_the_rate_counts() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(10, now);
+        assert!((0..10).all(|_| bucket.reserve(now, now + HALVING_PAUSE) == Some(Duration::ZERO)));
+        let soon = now + Duration::from_secs(3_600);
+        let waits: Vec<u128> = (0..3).map(|_| millis(bucket.reserve(now, soon).unwrap())).collect();
+        assert_eq!(waits, [100, 200, 300]);
+        let later = now + Duration::from_millis(300);
+        assert_eq!(millis(bucket.reserve(later, soon).unwrap()), 100, "what was promised is paid back first");
+        let much_later = now + Duration::from_secs(60);
+        let free = (0..20).filter(|_| bucket.reserve(much_later, soon) == Some(Duration::ZERO)).count();
+        assert_eq!(free, 10, "no more than a burst is saved up");
+    }
+
+    #[test]
+    fn a_turn_that_comes_too_late_is_not_taken() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(1, now);
+        assert_eq!(bucket.reserve(now, now), Some(Duration::ZERO));
         for _ in 0..10 {
-            assert!(limiter.turn(soon()).await);
+            assert_eq!(bucket.reserve(now, now + Duration::from_millis(999)), None);
         }
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        for _ in 0..20 {
-            assert!(limiter.turn(soon()).await);
-        }
-        let elapsed = start.elapsed().as_secs_f64();
-        assert!((1.9..2.2).contains(&elapsed), "{elapsed}");
+        assert_eq!(bucket.reserve(now, now + Duration::from_secs(1)).map(millis), Some(1_000));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_turn_that_comes_too_late_is_not_taken() {
-        let limiter = Limiter::new(1);
-        assert!(limiter.turn(soon()).await);
-        let start = Instant::now();
-        assert!(!limiter.turn(start + Duration::from_millis(100)).await);
-        assert!(limiter.turn(soon()).await);
-        assert!(start.elapsed() <= Duration::from_millis(1_010), "the turn that was refused took no token");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn throttling_halves_the_rate_once_a_second_and_success_wins_it_back() {
-        let limiter = Limiter::new(16);
-        limiter.throttled();
-        limiter.throttled();
-        assert!((limiter.rate() - 8.0).abs() < 0.001);
+    #[test]
+    fn throttling_halves_the_rate_once_a_second_and_success_wins_it_back() {
+        let mut now = Instant::now();
+        let mut bucket = Bucket::new(16, now);
+        let is = |bucket: &Bucket, rate: f64| (bucket.rate - rate).abs() < 0.001;
+        bucket.halve(now);
+        bucket.halve(now);
+        assert!(is(&bucket, 8.0), "{bucket:?}");
         for _ in 0..10 {
-            tokio::time::advance(Duration::from_secs(1)).await;
-            limiter.throttled();
+            now += HALVING_PAUSE;
+            bucket.halve(now);
         }
-        assert!((limiter.rate() - SLOWEST_PER_SECOND).abs() < 0.001);
+        assert!(is(&bucket, SLOWEST_PER_SECOND), "{bucket:?}");
         for _ in 0..100 {
-            limiter.served();
+            bucket.recover();
         }
-        assert!((limiter.rate() - 16.0).abs() < 0.001);
+        assert!(is(&bucket, 16.0), "{bucket:?}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn one_scope_has_one_bucket() {
+    #[test]
+    fn one_scope_has_one_bucket_and_there_are_only_so_many() {
         let limiters = Limiters::default();
         let scope = |region: &str| Scope { account: "own".to_owned(), region: region.to_owned(), service: "glue" };
         limiters.of(&scope("eu-central-1"), 16).throttled();
-        assert!((limiters.of(&scope("eu-central-1"), 16).rate() - 8.0).abs() < 0.001);
-        assert!((limiters.of(&scope("us-east-1"), 16).rate() - 16.0).abs() < 0.001);
+        let rate = |region: &str| limiters.of(&scope(region), 16).0.lock().unwrap().rate;
+        assert!((rate("eu-central-1") - 8.0).abs() < 0.001);
+        assert!((rate("us-east-1") - 16.0).abs() < 0.001);
+        for number in 0..2 * MAX_BUCKETS {
+            drop(limiters.of(&scope(&number.to_string()), 16));
+        }
+        assert!(limiters.0.lock().unwrap().len() <= MAX_BUCKETS);
     }
 }

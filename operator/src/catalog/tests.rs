@@ -241,3 +241,213 @@ fn clusters_that_share_an_account_are_told_apart() {
     assert_eq!(Owner::of("", &identity), Owner("n/a".to_owned()));
     assert_eq!(Owner::of("blue", &identity), Owner("blue/n/a".to_owned()));
 }
+
+fn everything(text: &str) -> WantedCatalogue {
+    let document = documents::read(text).unwrap().remove(0);
+    let (pipeline, _) = Pipeline::check(&document, UnknownFields::Error).unwrap();
+    let identity = Identity { name: pipeline.name.clone(), namespace: "market-data".to_owned(), uid: "u".to_owned() };
+    WantedCatalogue::of(&identity, &pipeline, 7, "").unwrap()
+}
+
+#[test]
+fn athena_objects_and_the_crawler_are_as_documented() {
+    let wanted = everything(&FULL.replacen("enabled: false", "enabled: true", 1));
+    insta::assert_yaml_snapshot!((wanted.database, wanted.crawler, wanted.athena));
+}
+
+#[test]
+fn what_stands_in_a_name_stays_in_it() {
+    let text = FULL.replacen("name: us_equities_latest, sql: \"select", "name: us_equities_latest, sql: \"; drop table x; -- select", 1);
+    let view = everything(&text).athena.unwrap().views.remove(0);
+    assert!(view.statement.starts_with("CREATE OR REPLACE VIEW \"us_equities_latest\" AS\n; drop table x;"), "{}", view.statement);
+    let owner = Owner("ns/name".to_owned());
+    let described = owner.describe(Some(&"x".repeat(2_000)));
+    assert_eq!(described.chars().count(), 1_024);
+    assert!(owner.has_described(Some(&described)));
+    assert!(!Owner("ns/nam".to_owned()).has_described(Some(&described)));
+    assert!(!owner.has_described(None));
+}
+
+#[test]
+fn shared_things_are_made_if_missing_and_changed_only_by_their_maker() {
+    let owner = Owner("market-data/us-equities".to_owned());
+    let wanted = everything(FULL);
+    let group = wanted.athena.unwrap().workgroup;
+    let found = |description: &str, bytes: Option<i64>, location: &str| {
+        Some(FoundWorkgroup {
+            description: Some(description.to_owned()),
+            output_location: Some(location.to_owned()),
+            bytes_scanned_cutoff: bytes,
+        })
+    };
+    let told = |decision: SharedDecision| match decision {
+        SharedDecision::Keep => "keep".to_owned(),
+        SharedDecision::Create => "create".to_owned(),
+        SharedDecision::Update(changes) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        SharedDecision::Missing(finding) => format!("{:?}", finding.reason),
+    };
+    let own = owner.describe(None);
+    let location = "s3://my-bucket/athena";
+    for (found, expected) in [
+        (None, "create"),
+        (found(&own, Some(10_737_418_240), location), "keep"),
+        (found("theirs", Some(1), "s3://theirs/"), "keep"),
+        (found(&own, None, location), "bytesScannedCutoff: nothing instead of 10737418240"),
+        (found(&own, Some(10_737_418_240), "s3://x/"), "outputLocation: s3://x/ instead of s3://my-bucket/athena/"),
+    ] {
+        assert_eq!(told(decide_workgroup(&group, found.as_ref(), &owner)), expected);
+    }
+    let without = WantedWorkgroup { create: false, output_location: None, bytes_scanned_cutoff: None, ..group };
+    assert_eq!(told(decide_workgroup(&without, None, &owner)), "NotFound");
+    let kept = found(&own, None, "s3://anywhere/");
+    assert_eq!(told(decide_workgroup(&without, kept.as_ref(), &owner)), "keep", "the location is the workgroup's own then");
+    let database = |create| WantedDatabase { name: "d".to_owned(), create };
+    assert_eq!(told(decide_database(&database(true), None)), "create");
+    assert_eq!(told(decide_database(&database(false), None)), "NotFound");
+    assert_eq!(told(decide_database(&database(false), Some(&FoundDatabase { owner: None }))), "keep");
+}
+
+#[test]
+fn queries_are_known_by_id_and_made_anew_where_they_cannot_move() {
+    let wanted = everything(FULL).athena.unwrap();
+    let query = &wanted.queries[0];
+    let found = FoundQuery {
+        id: "1".to_owned(),
+        name: query.name.clone(),
+        description: Some(query.description.clone()),
+        database: wanted.database.clone(),
+        sql: query.sql.clone(),
+        workgroup: wanted.workgroup.name.clone(),
+    };
+    let told = |found: &[FoundQuery]| {
+        let steps = plan_queries(&wanted, found).into_iter().map(|step| match step {
+            QueryStep::Keep(_, id) => format!("keep {id}"),
+            QueryStep::Create(query) => format!("create {}", query.name),
+            QueryStep::Update { id, changes, .. } => format!("update {id} {}", changes.iter().map(|c| c.field.clone()).collect::<String>()),
+            QueryStep::Delete(_, id) => format!("delete {id}"),
+        });
+        steps.collect::<Vec<_>>().join(", ")
+    };
+    let other = |change: fn(&mut FoundQuery)| {
+        let mut query = found.clone();
+        change(&mut query);
+        query
+    };
+    assert_eq!(told(&[]), "create daily-ohlc");
+    assert_eq!(told(std::slice::from_ref(&found)), "keep 1");
+    assert_eq!(told(&[other(|query| query.sql = "select 1".to_owned())]), "update 1 sql");
+    assert_eq!(told(&[other(|query| query.description = None)]), "update 1 description");
+    assert_eq!(told(&[other(|query| query.workgroup = "old".to_owned())]), "create daily-ohlc, delete 1");
+    assert_eq!(told(&[other(|query| query.database = "old".to_owned())]), "create daily-ohlc, delete 1");
+    assert_eq!(told(&[other(|query| query.name = "old".to_owned())]), "create daily-ohlc, delete 1");
+    assert_eq!(told(&[found.clone(), other(|query| query.id = "2".to_owned())]), "keep 1, delete 2", "a second one is surplus");
+    let owner = Owner("a/b".to_owned());
+    let token = |gone| creation_token(&wanted, query, &owner, gone);
+    assert!((32..=128).contains(&token(None).len()));
+    assert_eq!(token(None), token(None));
+    assert_ne!(token(None), token(Some("1")));
+}
+
+#[test]
+fn a_view_is_claimed_before_it_is_made_and_run_only_where_it_differs() {
+    let wanted = everything(FULL);
+    let view = wanted.athena.unwrap().views.remove(0);
+    let owner = Owner("market-data/us-equities".to_owned());
+    let found = |owner: Option<&str>, hash: Option<&str>| {
+        Some(FoundView { is_view: true, owner: owner.map(str::to_owned), hash: hash.map(str::to_owned) })
+    };
+    let own = Some("market-data/us-equities");
+    let (now, old) = (Some(view.hash.as_str()), Some("0000000000000000"));
+    let adopt = Policy { adoption: AdoptionPolicy::Adopt, ..STRICT };
+    let report = Policy { correct_drift: false, ..STRICT };
+    for (found, seen, policy, expected) in [
+        (None, None, STRICT, "claim"),
+        (None, Some(CLAIMED), STRICT, "run"),
+        (None, old, STRICT, "run"),
+        (None, now, STRICT, "run drift"),
+        (None, now, report, "report"),
+        (found(own, now), now, STRICT, "keep"),
+        (found(own, now), None, STRICT, "keep"),
+        (found(own, old), old, STRICT, "run"),
+        (found(own, old), now, STRICT, "run drift"),
+        (found(None, None), Some(CLAIMED), STRICT, "run"),
+        (found(None, None), now, STRICT, "run drift"),
+        (found(None, None), now, report, "report"),
+        (found(None, None), None, STRICT, "refuse"),
+        (found(Some("other/one"), now), None, STRICT, "refuse"),
+        (found(None, None), None, adopt, "run"),
+        (Some(FoundView { is_view: false, owner: None, hash: None }), now, adopt, "refuse"),
+    ] {
+        let told = match decide_view(&view, found.as_ref(), seen, &owner, policy) {
+            ViewDecision::Keep => "keep",
+            ViewDecision::Claim => "claim",
+            ViewDecision::Run { drift: false, .. } => "run",
+            ViewDecision::Run { drift: true, .. } => "run drift",
+            ViewDecision::Report(_) => "report",
+            ViewDecision::Refuse(_) => "refuse",
+        };
+        assert_eq!(told, expected, "{found:?} {seen:?}");
+    }
+}
+
+#[test]
+fn a_crawler_may_look_and_nothing_else() {
+    let owner = Owner("market-data/us-equities".to_owned());
+    let wanted = everything(&FULL.replacen("enabled: false", "enabled: true", 1)).crawler.unwrap();
+    let as_made = FoundCrawler {
+        description: Some(wanted.description.clone()),
+        role: wanted.role_arn.clone(),
+        schedule: wanted.schedule.clone(),
+        tables: wanted.tables.iter().rev().map(|table| format!("market_data.{table}")).collect(),
+        only_logs: true,
+        last_run: None,
+    };
+    let told = |wanted: Option<&WantedCrawler>, found: Option<FoundCrawler>| match decide_crawler(wanted, found.as_ref(), &owner) {
+        CrawlerDecision::Keep => "keep".to_owned(),
+        CrawlerDecision::Create => "create".to_owned(),
+        CrawlerDecision::Update(changes) => changes.iter().map(|change| change.field.clone()).collect::<Vec<_>>().join(" "),
+        CrawlerDecision::Delete => "delete".to_owned(),
+        CrawlerDecision::Refuse(refusal) => format!("{:?}", refusal.reason),
+    };
+    let theirs = || FoundCrawler { description: Some("theirs".to_owned()), ..as_made.clone() };
+    assert_eq!(told(Some(&wanted), None), "create");
+    assert_eq!(told(Some(&wanted), Some(as_made.clone())), "keep");
+    assert_eq!(told(Some(&wanted), Some(FoundCrawler { role: "crawler".to_owned(), ..as_made.clone() })), "keep");
+    assert_eq!(told(Some(&wanted), Some(FoundCrawler { only_logs: false, ..as_made.clone() })), "schemaChangePolicy");
+    assert_eq!(told(Some(&wanted), Some(FoundCrawler { schedule: None, role: "x".to_owned(), ..as_made.clone() })), "role schedule");
+    assert_eq!(told(Some(&wanted), Some(theirs())), "AlreadyExists");
+    assert_eq!(told(None, Some(theirs())), "keep");
+    assert_eq!(told(None, Some(as_made)), "delete");
+    assert_eq!(told(None, None), "keep");
+}
+
+#[test]
+fn what_the_user_has_to_change_comes_first_and_the_next_try_is_the_soonest() {
+    use crate::aws::{Failure, FailureKind};
+    use crate::error::Retry;
+    let failure = |kind| Failure { operation: "GetTable", kind, code: "Code".to_owned(), message: "why".to_owned() };
+    let kinds = [
+        (FailureKind::Unavailable, CatalogSynced::Unavailable, Retry::Backoff),
+        (FailureKind::Throttled, CatalogSynced::Throttled, Retry::Backoff),
+        (FailureKind::Concurrent, CatalogSynced::ConcurrentModification, Retry::Fast),
+        (FailureKind::NotFound, CatalogSynced::NotFound, Retry::Fast),
+        (FailureKind::AlreadyExists, CatalogSynced::ConcurrentModification, Retry::Fast),
+        (FailureKind::AccessDenied, CatalogSynced::AccessDenied, Retry::User),
+        (FailureKind::Limit, CatalogSynced::AccessDenied, Retry::User),
+        (FailureKind::Invalid, CatalogSynced::InvalidInput, Retry::Terminal),
+    ];
+    for (kind, reason, retry) in kinds {
+        let mut verdict = Verdict::new(Mode::Apply);
+        verdict.failed("table d.t", &failure(kind));
+        let report = verdict.report("");
+        assert_eq!((report.finding.reason, report.retry), (reason, Some(retry)), "{kind:?}");
+        assert!(report.finding.message.starts_with("table d.t: GetTable was not served: Code: why; "), "{}", report.finding.message);
+    }
+    let mut verdict = Verdict::new(Mode::Apply);
+    for (kind, ..) in kinds {
+        verdict.failed("x", &failure(kind));
+    }
+    let report = verdict.report("");
+    assert_eq!((report.finding.reason, report.retry), (CatalogSynced::InvalidInput, Some(Retry::Fast)));
+    assert!(report.finding.message.ends_with(" (and 7 more)"), "{}", report.finding.message);
+}

@@ -78,11 +78,8 @@ impl Look<'_> {
         let waits = |reason, message, retry| (Finding { reason, message }, retry);
         let (finding, retry) = match self.athena.run(&view.statement, &wanted.database, &wanted.workgroup).await? {
             Run::Succeeded => {
-                let Some(made) = self.glue.table(&wanted.database, &view.name).await? else {
-                    let message = format!("{object} was made and is not to be seen yet");
-                    verdict.waits(Finding { reason: CatalogSynced::Creating, message }, Retry::Backoff);
-                    return Ok(false);
-                };
+                // Athena says that it is made; where it is not to be seen, a later look finds that out.
+                let Some(made) = self.glue.table(&wanted.database, &view.name).await? else { return Ok(true) };
                 let mut input = made.found.input.clone();
                 input.parameters.extend([(owner_mark(), self.wanted.owner.text().to_owned()), (written_hash_mark(), view.hash.clone())]);
                 self.glue.update_table(&wanted.database, &made, &input, false).await?;

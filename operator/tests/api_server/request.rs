@@ -81,7 +81,7 @@ impl Target {
             dry_run: given("dryRun") == "All",
             manager: query.get("fieldManager").cloned(),
             force: given("force") == "true",
-            since: given("resourceVersion").parse().ok().filter(|version| *version > 0),
+            since: given("resourceVersion").parse().ok(),
             labels: pairs(given("labelSelector"), ','),
             fields: pairs(given("fieldSelector"), ','),
         })

@@ -64,6 +64,13 @@ impl Athena {
                 let found = ids.iter().filter_map(|id| self.queries.get(id.as_str().unwrap_or_default()));
                 Ok(json!({"NamedQueries": found.collect::<Vec<_>>(), "UnprocessedNamedQueryIds": []}))
             }
+            "GetNamedQuery" => {
+                let id = text(input, "NamedQueryId");
+                match self.queries.get(&id) {
+                    Some(query) => Ok(json!({"NamedQuery": query})),
+                    None => missing_query(&id),
+                }
+            }
             "CreateNamedQuery" => self.create_query(input),
             "UpdateNamedQuery" => {
                 let id = text(input, "NamedQueryId");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod audit;
+#[expect(dead_code, reason = "the operator's suite uses the rest of it")]
 #[path = "../../../operator/tests/aws_endpoint/mod.rs"]
 mod aws_endpoint;
 mod broker;

@@ -73,6 +73,19 @@ async fn a_pipeline_whose_status_is_lost_finds_its_queries_and_views_again() {
 }
 
 #[tokio::test]
+async fn an_emulator_that_knows_no_batches_is_asked_one_by_one() {
+    let mut stage = Stage::new().await;
+    stage.edit("    namedQueries:\n", "    namedQueries:\n      - { name: second, sql: select 2 }\n");
+    stage.settle().await;
+    stage.look().await;
+    assert_eq!((stage.aws.calls("BatchGetNamedQuery"), stage.aws.calls("GetNamedQuery")), (1, 0));
+    stage.aws.fault("BatchGetNamedQuery", 1, crate::aws_endpoint::FaultKind::Refuse(500, "NotImplemented"));
+    let report = stage.look().await;
+    assert_eq!((changes(&report), report.finding.reason), (Vec::new(), CatalogSynced::InSync));
+    assert_eq!(stage.aws.calls("GetNamedQuery"), 2);
+}
+
+#[tokio::test]
 async fn a_workgroup_of_others_is_used_as_it_is_and_an_own_one_follows_the_spec() {
     let mut stage = Stage::settled().await;
     stage.edit("bytesScannedCutoff: 10737418240", "bytesScannedCutoff: 20000000");
