@@ -33,7 +33,7 @@ use crate::faults::FaultyProxy;
 use crate::topics::real_brokers;
 
 /// Longest wait for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(4);
 /// Session time-out of the group: the shortest that the embedded broker grants.
 const SESSION: Duration = Duration::from_secs(6);
 /// Topic of all tests.
