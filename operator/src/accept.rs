@@ -202,15 +202,14 @@ async fn last_accepted(
 ) -> Result<Option<Spec>, ApplyError> {
     let Some(accepted) = accepted else { return Ok(None) };
     let remembered = memory.last_accepted.as_ref().filter(|(name, _)| *name == accepted.name).map(|(_, spec)| Arc::clone(spec));
-    let spec = match remembered {
-        Some(spec) => spec,
-        None => {
-            let api: Api<ControllerRevision> = Api::namespaced(shared.context.client.clone(), &identity.namespace);
-            let Some(spec) = shared.get(&api, &accepted.name).await?.and_then(revisions::spec) else { return Ok(None) };
-            let spec = Arc::new(spec);
-            memory.last_accepted = Some((accepted.name.clone(), Arc::clone(&spec)));
-            spec
-        }
+    let spec = if let Some(spec) = remembered {
+        spec
+    } else {
+        let api: Api<ControllerRevision> = Api::namespaced(shared.context.client.clone(), &identity.namespace);
+        let Some(spec) = shared.get(&api, &accepted.name).await?.and_then(revisions::spec) else { return Ok(None) };
+        let spec = Arc::new(spec);
+        memory.last_accepted = Some((accepted.name.clone(), Arc::clone(&spec)));
+        spec
     };
     Ok(check(&shared.context.settings, identity, (*spec).clone(), accepted.generation).ok())
 }

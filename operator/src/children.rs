@@ -52,13 +52,13 @@ pub(crate) async fn apply(
         return Ok(Gate::All(format!("the workers wait for the catalogue: {}", catalog.finding.message)));
     }
     applier.keep(children.config.clone()).await?;
-    workers(applier, &identity, Role::Sink, children.sink).await?;
+    Box::pin(workers(applier, &identity, Role::Sink, children.sink)).await?;
     match children.producer {
         None => remove(applier, &identity, Role::Producer).await.map(|()| Gate::Open),
         Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
             Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()))
         }
-        Some(producer) => workers(applier, &identity, Role::Producer, producer).await.map(|()| Gate::Open),
+        Some(producer) => Box::pin(workers(applier, &identity, Role::Producer, producer)).await.map(|()| Gate::Open),
     }
 }
 

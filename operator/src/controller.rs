@@ -129,7 +129,7 @@ pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), Co
     let timing = context.settings.timing;
     let workers = Workers::new(context.settings.worker_port, timing.worker_timeout, context.metrics.clone());
     let caches = Caches::default();
-    let (changed, changes) = mpsc::channel(WAITING);
+    let (changed, touched) = mpsc::channel(WAITING);
     let mut watches = Watches::start(&context.client, &caches, &namespaces, &changed);
     let (stores, streams): (Vec<_>, Vec<_>) =
         namespaces.iter().map(|namespace| watch_pipelines(&context.client, namespace.as_deref())).unzip();
@@ -144,7 +144,7 @@ pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), Co
         stores,
     });
     let listed = watches.listed();
-    let reconciling = reconcile_all(&shared, streams, changes, listed);
+    let reconciling = reconcile_all(&shared, streams, touched, listed);
     tokio::select! {
         ended = reconciling => ended,
         () = watches.ended() => Err(ControllerError::WatchEnded),
@@ -176,10 +176,10 @@ fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Guarded>,
 async fn reconcile_all(
     shared: &Arc<Shared>,
     streams: Vec<PipelineStream>,
-    changes: mpsc::Receiver<Key>,
+    touched: mpsc::Receiver<Key>,
     listed: Vec<CancellationToken>,
 ) -> Result<(), ControllerError> {
-    let mut changes = changes.fuse();
+    let mut touched = touched.fuse();
     let concurrency = shared.context.settings.concurrency;
     let mut controllers = Vec::with_capacity(streams.len());
     let mut senders = Vec::with_capacity(streams.len());
@@ -215,7 +215,7 @@ async fn reconcile_all(
         }
     };
     let passing_on = async {
-        while let Some(key) = changes.next().await {
+        while let Some(key) = touched.next().await {
             let reference = ObjectRef::<Guarded>::new(&key.name).within(&key.namespace);
             for (sender, store) in senders.iter_mut().zip(&shared.stores) {
                 // The other namespaces' queues know nothing of it.
@@ -235,7 +235,7 @@ async fn reconcile_all(
 /// Forgets pipelines that are gone, and counts those that are there.
 fn sweep(shared: &Shared) {
     let objects: Vec<Arc<Guarded>> = shared.stores.iter().flat_map(Store::state).collect();
-    let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(&**object)).collect();
+    let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(object)).collect();
     let uids: std::collections::HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
     shared.memory.retain(|key| keys.contains(key));
     shared.registry.retain(|uid| uids.contains(uid));
@@ -260,7 +260,7 @@ async fn look(object: Arc<Guarded>, shared: Arc<Shared>, ready: CancellationToke
     memory.is_about(object.meta().uid.as_deref().unwrap_or_default());
     let limit = shared.context.settings.timing.reconcile_timeout;
     let work = AssertUnwindSafe(reconcile::reconcile(&object, &shared, &mut memory)).catch_unwind();
-    let result = match tokio::time::timeout(limit, work).await {
+    let result = match tokio::time::timeout(limit, Box::pin(work)).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => Err(ReconcileError::Panicked),
         Err(_) => Err(ReconcileError::TimedOut),
@@ -277,9 +277,11 @@ async fn look(object: Arc<Guarded>, shared: Arc<Shared>, ready: CancellationToke
             memory.failures = memory.failures.saturating_add(1);
             metrics.reconciled(outcome(error.retry()), seconds);
             let wait = error.retry().delay(memory.failures, memory.chance(memory.failures));
-            match &error {
-                ReconcileError::Panicked => error!(namespace = key.namespace, name = key.name, "a reconcile has panicked, which is a bug"),
-                _ => warn!(namespace = key.namespace, name = key.name, error = chain(&error), ?wait, "failed to reconcile"),
+            let (namespace, name) = (key.namespace, key.name);
+            if matches!(error, ReconcileError::Panicked) {
+                error!(namespace, name, "a reconcile has panicked, which is a bug");
+            } else {
+                warn!(namespace, name, error = chain(&error), ?wait, "failed to reconcile");
             }
             Ok(Action::requeue(wait))
         }

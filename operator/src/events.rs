@@ -19,7 +19,7 @@ pub fn of_transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         let old = before.iter().find(|old| old.type_ == condition.type_);
         let is_new = old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason);
         let type_ = match (condition.type_.as_str(), condition.status.as_str()) {
-            ("Ready", "True") => EventType::Normal,
+            ("Ready" | "Suspended", "True") => EventType::Normal,
             ("Accepted" | "TopicReady" | "ProducerAvailable" | "SinkAvailable" | "CatalogSynced", "False") => {
                 // What is on its way is no news.
                 if matches!(condition.reason.as_str(), "RollingOut" | "Creating") {
@@ -28,7 +28,6 @@ pub fn of_transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
                 EventType::Warning
             }
             ("Stalled", "True") if condition.reason == "CleanupBlocked" => EventType::Warning,
-            ("Suspended", "True") => EventType::Normal,
             _ => continue,
         };
         if is_new {

@@ -103,7 +103,7 @@ pub(crate) async fn finalize(look: &Look<'_>, memory: &mut Remembered) -> Result
     }
     let mut settled = std::mem::take(&mut memory.settled);
     let mut applier = Applier::new(look.shared, &identity, &mut settled, look.is_read_only);
-    let parts = clean_up(look, memory, &identity, &mut applier).await;
+    let parts = Box::pin(clean_up(look, memory, &identity, &mut applier)).await;
     memory.settled = settled;
     let parts = match parts {
         Ok(parts) => parts,
@@ -120,7 +120,7 @@ pub(crate) async fn finalize(look: &Look<'_>, memory: &mut Remembered) -> Result
     let Some(message) = failed.as_ref().map(|(_, message)| message.clone()).or(running) else {
         return let_go(look, &identity, "what the deletion policy names is removed").await;
     };
-    let deletion = if is_overdue(look) { blocked(message.clone()) } else { Deletion::CleaningUp };
+    let deletion = if is_overdue(look) { blocked(&message) } else { Deletion::CleaningUp };
     publish::publish(look, memory, Report::deleting(look, deletion), Vec::new()).await?;
     let Some((retry, message)) = failed else { return Ok(Looked { retry: None, wait: Some(SOON) }) };
     if !memory.is_paused(&look.wish, look.now) {

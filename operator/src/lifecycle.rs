@@ -11,7 +11,7 @@ use crate::accept::Spec;
 use crate::desired::Counts;
 use crate::events;
 use crate::findings;
-use crate::memory::Remembered;
+use crate::memory::{Remembered, after};
 use crate::observe::Seen;
 use crate::reconcile::{Look, reported};
 use crate::scaler::{self, Drain, Drained, History, Observed};
@@ -56,7 +56,19 @@ fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: Desired
     }
     let elapsed = memory.draining_since.map_or(Duration::ZERO, |since| age(look.now, since));
     let ended = desired == DesiredState::Drained && was(Suspended::Drained).is_some();
-    Drain { elapsed, producers: seen.producer.running(), lag, ended }
+    let producers = seen.producer.running();
+    match (desired, producers) {
+        (DesiredState::Drained, 0) => drop(memory.no_producer_since.get_or_insert(look.now)),
+        (DesiredState::Drained | DesiredState::Running | DesiredState::Stopped, _) => memory.no_producer_since = None,
+    }
+    Drain { elapsed, producers, lag: lag.filter(|_| is_measured_since(look, memory)), ended }
+}
+
+/// What a sink has measured while a producer still sent says nothing about what came last.
+fn is_measured_since(look: &Look<'_>, memory: &Remembered) -> bool {
+    let interval = look.shared.context.settings.timing.status_interval;
+    let Some(from) = memory.no_producer_since.map(|since| after(since, interval)) else { return false };
+    memory.said.values().filter(|(_, status)| status.sink.is_some()).all(|(at, _)| *at >= from)
 }
 
 fn suspended(desired: DesiredState, drain: Drain, timeout: Duration) -> Finding<Suspended> {

@@ -32,6 +32,8 @@ pub(crate) struct Remembered {
     pub(crate) history: Option<History>,
     /// Since when the pipeline drains.
     pub(crate) draining_since: Option<Timestamp>,
+    /// Since when no producer runs while the pipeline drains.
+    pub(crate) no_producer_since: Option<Timestamp>,
     /// When workers were asked last.
     pub(crate) asked: Option<Timestamp>,
     /// What each pod's worker said last, and when.

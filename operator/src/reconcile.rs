@@ -99,12 +99,12 @@ pub(crate) async fn reconcile(object: &Guarded, shared: &Shared, memory: &mut Re
     let is_read_only = shared.context.settings.read_only || annotation(&pipeline.metadata, "read-only") == Some("true");
     let look = Look { shared, object: pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
     if pipeline.metadata.deletion_timestamp.is_some() {
-        return finalize::finalize(&look, memory).await.map_err(ReconcileError::Apply);
+        return Box::pin(finalize::finalize(&look, memory)).await.map_err(ReconcileError::Apply);
     }
     if look.annotation("reconcile") == Some("disabled") {
         return Ok(Looked { retry: None, wait: None });
     }
-    keep(&look, memory).await.map_err(ReconcileError::Apply)
+    Box::pin(keep(&look, memory)).await.map_err(ReconcileError::Apply)
 }
 
 /// What was done with what is in force.
@@ -128,7 +128,7 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
     let mut applier = Applier::new(shared, &identity, &mut settled, look.is_read_only);
     let acceptance = accept::judge(shared, look.object, memory, &mut applier, look.is_read_only).await;
     let kept = match &acceptance {
-        Ok(Acceptance { in_force: Some(spec), .. }) => Some(bring_about(look, memory, &seen, spec, &mut applier).await),
+        Ok(Acceptance { in_force: Some(spec), .. }) => Some(Box::pin(bring_about(look, memory, &seen, spec, &mut applier)).await),
         Ok(Acceptance { in_force: None, .. }) | Err(_) => None,
     };
     let changes = applier.into_changes();
@@ -183,7 +183,7 @@ async fn bring_about(
         }
         return Ok(kept);
     }
-    match children::apply(look, seen, spec, counts, &kept.catalog, applier).await {
+    match Box::pin(children::apply(look, seen, spec, counts, &kept.catalog, applier)).await {
         Ok(gate) => {
             kept.gate = gate;
             memory.pause = None;
@@ -269,7 +269,7 @@ pub(crate) fn reported(object: &StockPipeline) -> &[Condition] {
 }
 
 /// Returns how far a deletion is as a finding.
-pub(crate) fn blocked(message: String) -> Deletion {
+pub(crate) fn blocked(message: &str) -> Deletion {
     Deletion::Blocked(format!(
         "{message}; repair it, or annotate the pipeline with {GROUP}/skip-cleanup=true to leave what is left as it is"
     ))

@@ -25,7 +25,7 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
     // The last status may not have reached the API server; what it remembers of Athena is nowhere else.
     let status = memory.written.as_ref().map(|written| &written.status).or(look.object.status.as_ref());
     let mode = if look.is_read_only { Mode::DryRun } else { Mode::Apply };
-    let report = catalogue.sync(&wanted, &CatalogState::of(status), mode).await;
+    let report = Box::pin(catalogue.sync(&wanted, &CatalogState::of(status), mode)).await;
     let failures = match (report.retry, &memory.catalogue) {
         (None, _) => 0,
         (Some(_), Some(known)) if known.wish == look.wish => known.failures.saturating_add(1),

@@ -34,14 +34,11 @@ impl Registry {
         if let Some(message) = conflict(entry.claimant(), entries.values().map(Entry::claimant)) {
             let uid = entry.identity.uid.clone();
             // What is in force of it stays; else it waits with what it asks for.
-            entries
-                .entry(uid)
-                .and_modify(|known| {
-                    if !known.in_force {
-                        known.clone_from(&entry)
-                    }
-                })
-                .or_insert(entry);
+            match entries.get_mut(&uid) {
+                Some(known) if known.in_force => {}
+                Some(known) => *known = entry,
+                None => drop(entries.insert(uid, entry)),
+            }
             return Err(message);
         }
         entry.in_force = true;

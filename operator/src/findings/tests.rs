@@ -401,7 +401,8 @@ fn every_reason_of_the_lag_is_reached() {
     fn waits(scene: &mut Scene) {
         scene.sinks[0].sink.as_mut().unwrap().partitions[1].lag = Some(10_001);
     }
-    let cases: [(LagWithinBounds, fn(&mut Scene)); 5] = [
+    type Case = (LagWithinBounds, fn(&mut Scene));
+    let cases: [Case; 5] = [
         (LagWithinBounds::WithinTarget, |_| {}),
         (LagWithinBounds::LagAboveTarget, waits),
         (LagWithinBounds::AtMaxReplicas, |s| {

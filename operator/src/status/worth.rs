@@ -31,7 +31,8 @@ fn messages(status: &StockPipelineStatus) -> Vec<&str> {
 /// Numbers become 0 and messages empty; one that appears or goes is a transition.
 fn without_numbers(status: &StockPipelineStatus) -> StockPipelineStatus {
     let mut plain = status.clone();
-    plain.conditions.iter_mut().for_each(|condition| condition.message.clear());
+    // What a user waits to read is told at once.
+    plain.conditions.iter_mut().filter(|condition| condition.type_ != "Stalled").for_each(|condition| condition.message.clear());
     for component in [plain.producer.as_mut(), plain.sink.as_mut()].into_iter().flatten() {
         component.last_commit_time = None;
         component.committed_records = component.committed_records.map(|_| 0);

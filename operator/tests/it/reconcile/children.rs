@@ -66,10 +66,10 @@ async fn what_others_change_or_delete_comes_back_and_is_counted() {
     stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-sink").is_null()).await;
     stage.edit("serviceaccounts", "demo-sink", &json!({ "automountServiceAccountToken": true })).await;
     stage.until("the account is back", |stage| stage.get("serviceaccounts", "demo-sink")["automountServiceAccountToken"] == false).await;
-    stage.edit("deployments", "demo-producer", &json!({ "metadata": { "labels": { "app.kubernetes.io/managed-by": "them" } } })).await;
+    stage.edit("deployments", "demo-producer", &json!({ "metadata": { "labels": { "app.kubernetes.io/instance": "theirs" } } })).await;
     stage
         .until("the label is back", |stage| {
-            stage.get("deployments", "demo-producer")["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "stockpipeline-operator"
+            stage.get("deployments", "demo-producer")["metadata"]["labels"]["app.kubernetes.io/instance"] == "demo"
         })
         .await;
     stage.until("it is counted", |stage| stage.metrics.render().contains("drift_corrections_total 5")).await;

@@ -97,8 +97,13 @@ async fn what_cannot_be_cleaned_up_says_so_and_goes_when_it_is_told_to() {
     stage.delete("demo").await;
     end_workers(&stage).await;
     end_job(&stage, "demo-delete-topic", "Failed").await;
-    let message = stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
-    assert!(message.contains("brokers are gone") && message.contains("skip-cleanup"), "{message}");
+    stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
+    stage
+        .until("it says why", |stage| {
+            let message = stage.condition("demo", "Stalled").1;
+            message.contains("brokers are gone") && message.contains("skip-cleanup")
+        })
+        .await;
     stage.annotate("demo", "skip-cleanup", json!("true")).await;
     stage.until("it is gone", is_gone).await;
 }

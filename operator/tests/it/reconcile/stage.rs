@@ -194,6 +194,16 @@ impl Stage {
         }
     }
 
+    /// Waits until the newest spec is in force.
+    pub(super) async fn until_accepted(&self, name: &str) {
+        self.until("the newest spec is in force", |stage| {
+            let object = stage.get("stockpipelines", name);
+            let is_observed = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            is_observed && stage.condition(name, "Accepted").0 == "True/Valid"
+        })
+        .await;
+    }
+
     /// Waits until something holds.
     pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let started = Instant::now();
@@ -259,7 +269,7 @@ impl Stage {
     /// Waits for several more looks, and returns what was written meanwhile.
     pub(super) async fn written_at_rest(&self) -> Vec<String> {
         // What was under way when this was called is not at rest yet.
-        self.look_times(1).await;
+        self.look_times(3).await;
         let before = self.written().len();
         self.look_times(LOOKS_AT_REST).await;
         self.written().split_off(before)
@@ -324,7 +334,7 @@ async fn answer(State((workers, role)): State<(Workers, &'static str)>) -> Resul
 
 /// Returns what a sink says that is well, has every partition, and nothing to do.
 pub(super) fn sink_status(partitions: i32) -> Status {
-    let mut status = Status::starting(Role::Sink, "sink-1", 0);
+    let mut status = Status::starting(Role::Sink, "sink-1", jiff::Timestamp::now().as_millisecond());
     status.topic = Some(TopicReport {
         name: "ticks".to_owned(),
         id: Some("topic-id".to_owned()),
