@@ -37,6 +37,8 @@ pub(crate) struct Spec {
     pub(crate) pipeline: Pipeline,
     /// Generation of the resource that it came with.
     pub(crate) generation: i64,
+    /// What is allowed in it and probably not meant.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What came of judging a resource.
@@ -106,7 +108,8 @@ pub(crate) async fn judge(
 }
 
 fn in_force(spec: Spec) -> Acceptance {
-    let message = format!("the spec of generation {} is in force", spec.generation);
+    let notes = spec.warnings.iter().map(|warning| format!("; note {warning}")).collect::<String>();
+    let message = format!("the spec of generation {} is in force{notes}", spec.generation);
     Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec) }
 }
 
@@ -133,7 +136,7 @@ impl Refusal {
 pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, generation: i64) -> Result<Spec, Refusal> {
     let document = Document::new(&identity.name, Some(&identity.namespace), spec);
     let refuse = |errors: Vec<FieldError>| Refusal::of(Accepted::InvalidSpec, &errors);
-    let (pipeline, _warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;
+    let (pipeline, warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;
     let counts = Counts::default();
     Children::of(&Wanted { identity, document: &document, pipeline: &pipeline, settings, counts }).map_err(refuse)?;
     let control_plane = &pipeline.operations.control_plane;
@@ -143,7 +146,8 @@ pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, gener
             format!("spec.aws.controlPlaneRoleArn {role} is not granted to namespace {namespace}; grant it in the operator's settings");
         return Err(Refusal { reason: Accepted::RoleNotAllowed, message });
     }
-    Ok(Spec { document, pipeline, generation })
+    let warnings = warnings.iter().take(SHOWN).map(|warning| format!("{}: {}", warning.path, warning.message)).collect();
+    Ok(Spec { document, pipeline, generation, warnings })
 }
 
 /// Compares a spec with the one that was accepted last, and with what others claim.

@@ -12,7 +12,6 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -105,7 +104,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`ApplyError`] when it does not answer.
-    pub(crate) async fn get<K: Cached + DeserializeOwned>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
+    pub(crate) async fn get<K: Cached>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
         let limit = self.context.settings.timing.kubernetes_timeout;
         let (act, kind) = ("get", K::KIND);
         match tokio::time::timeout(limit, api.get_opt(name)).await {
