@@ -202,7 +202,19 @@ impl Caller {
     ///
     /// # Errors
     /// [`Failure`] of any kind; nothing is tried twice.
-    pub async fn call<T, E>(
+    pub fn call<T, E>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Failure>>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        // The SDK's futures have some 20 KB each, in every future around them, too.
+        self.in_turn(operation, Box::pin(request))
+    }
+
+    async fn in_turn<T, E>(
         &self,
         operation: &'static str,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,

@@ -146,12 +146,12 @@ mod tests {
         let now = Instant::now();
         let mut bucket = Bucket::new(10, now);
         assert!((0..10).all(|_| bucket.reserve(now, now + HALVING_PAUSE) == Some(Duration::ZERO)));
-        let soon = now + Duration::from_secs(3_600);
+        let soon = now + Duration::from_hours(1);
         let waits: Vec<u128> = (0..3).map(|_| millis(bucket.reserve(now, soon).unwrap())).collect();
         assert_eq!(waits, [100, 200, 300]);
         let later = now + Duration::from_millis(300);
         assert_eq!(millis(bucket.reserve(later, soon).unwrap()), 100, "what was promised is paid back first");
-        let much_later = now + Duration::from_secs(60);
+        let much_later = now + Duration::from_mins(1);
         let free = (0..20).filter(|_| bucket.reserve(much_later, soon) == Some(Duration::ZERO)).count();
         assert_eq!(free, 10, "no more than a burst is saved up");
     }

@@ -2,7 +2,7 @@
 {{- define "operator.rules" -}}
 - apiGroups: [stockpipeline.dev]
   resources: [stockpipelines]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [stockpipeline.dev]
   resources: [stockpipelines/status]
   verbs: [patch]

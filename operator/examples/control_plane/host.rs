@@ -189,7 +189,8 @@ async fn plan_one(client: &Client, settings: &[String], endpoint: &str) -> anyho
     let started = Instant::now();
     let plan = planner.plan(&documents).await?;
     let seconds = started.elapsed().as_secs_f64();
-    ensure!(plan.changes().count() == 3, "the resource, a Deployment and a disruption budget change, not {plan:?}");
+    let expected = "the resource, its revision, a Deployment and a disruption budget";
+    ensure!(plan.changes().count() == 4, "{expected} change, not {plan:?}");
     print(&format!("plan     {seconds:.2} s = {:.2} x goal {GOAL_PLAN_SECONDS} s", seconds / GOAL_PLAN_SECONDS));
     Ok(())
 }

@@ -43,7 +43,7 @@ pub fn decide_database(wanted: &WantedDatabase, found: Option<&FoundDatabase>) -
     match (found, wanted.create) {
         (Some(_), _) => SharedDecision::Keep,
         (None, true) => SharedDecision::Create,
-        (None, false) => missing(format!("database {}", wanted.name), "spec.glue.database.create"),
+        (None, false) => missing(&format!("database {}", wanted.name), "spec.glue.database.create"),
     }
 }
 
@@ -54,7 +54,7 @@ pub fn decide_workgroup(wanted: &WantedWorkgroup, found: Option<&FoundWorkgroup>
         return if wanted.create {
             SharedDecision::Create
         } else {
-            missing(format!("workgroup {}", wanted.name), "spec.athena.workgroup.create")
+            missing(&format!("workgroup {}", wanted.name), "spec.athena.workgroup.create")
         };
     };
     if !owner.has_described(found.description.as_deref()) {
@@ -75,7 +75,7 @@ pub fn decide_workgroup(wanted: &WantedWorkgroup, found: Option<&FoundWorkgroup>
     if changes.is_empty() { SharedDecision::Keep } else { SharedDecision::Update(changes) }
 }
 
-fn missing(what: String, field: &str) -> SharedDecision {
+fn missing(what: &str, field: &str) -> SharedDecision {
     SharedDecision::Missing(Finding {
         reason: CatalogSynced::NotFound,
         message: format!("{what} does not exist; make it, or set {field} to true"),

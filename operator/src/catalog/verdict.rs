@@ -114,9 +114,10 @@ fn meaning(failure: &Failure) -> (CatalogSynced, Retry, String) {
             (CatalogSynced::AccessDenied, Retry::User, "; ask AWS for a higher quota, or delete what is not needed".to_owned())
         }
         FailureKind::Throttled => (CatalogSynced::Throttled, Retry::Backoff, "; it goes on by itself".to_owned()),
-        FailureKind::Concurrent => (CatalogSynced::ConcurrentModification, Retry::Fast, "; it is looked at again".to_owned()),
+        FailureKind::Concurrent | FailureKind::AlreadyExists => {
+            (CatalogSynced::ConcurrentModification, Retry::Fast, "; it is looked at again".to_owned())
+        }
         FailureKind::NotFound => (CatalogSynced::NotFound, Retry::Fast, "; it is looked at again".to_owned()),
-        FailureKind::AlreadyExists => (CatalogSynced::ConcurrentModification, Retry::Fast, "; it is looked at again".to_owned()),
         FailureKind::Unavailable => (CatalogSynced::Unavailable, Retry::Backoff, "; it goes on by itself".to_owned()),
         FailureKind::Invalid => (CatalogSynced::InvalidInput, Retry::Terminal, "; correct the spec".to_owned()),
     }
@@ -144,7 +145,7 @@ fn rank(reason: CatalogSynced) -> u8 {
 
 /// Returns the first changes in words.
 fn list(changes: &[&ObjectChange]) -> String {
-    let mut words: Vec<String> = changes.iter().take(LISTED).map(|change| change.to_string()).collect();
+    let mut words: Vec<String> = changes.iter().take(LISTED).map(ToString::to_string).collect();
     if changes.len() > LISTED {
         words.push(format!("{} more", changes.len() - LISTED));
     }

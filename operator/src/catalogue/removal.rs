@@ -44,7 +44,7 @@ impl Look<'_> {
             let object = format!("view {}.{name}", self.wanted.database.name);
             if !self.seen.views.contains_key(name) {
                 let found = self.glue.table(&self.wanted.database.name, name).await.map_err(|failure| call(&object, failure))?;
-                if !found.is_some_and(|found| found.parameter(&owner_mark()) == Some(self.wanted.owner.text())) {
+                if found.is_none_or(|found| found.parameter(&owner_mark()) != Some(self.wanted.owner.text())) {
                     continue;
                 }
             }

@@ -57,7 +57,7 @@ pub(super) async fn judge(
             return Ok(Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
         }
     }
-    if let Some(conflict) = claimed(cluster, &identity, after, &spec).await? {
+    if let Some(conflict) = claimed(cluster, settings, after, &spec).await? {
         return Ok(Err(conflict));
     }
     let revision = (!is_known).then(|| revisions::revision(&identity, generation, &written)).map(|revision| ObjectChange {
@@ -78,8 +78,9 @@ async fn revisions_of(cluster: &Cluster<'_>, identity: &Identity) -> Result<BTre
     Ok(found.items.into_iter().map(|revision| (revision.name_any(), revision)).collect())
 }
 
-/// Returns what another pipeline had first. Who may not list all namespaces hears of his own.
-async fn claimed(cluster: &Cluster<'_>, identity: &Identity, after: &StockPipeline, spec: &Spec) -> Result<Option<String>, PlanError> {
+/// Returns what another pipeline of the same operator had first. Who may not list all namespaces hears of his own.
+async fn claimed(cluster: &Cluster<'_>, settings: &Settings, after: &StockPipeline, spec: &Spec) -> Result<Option<String>, PlanError> {
+    let identity = &accept::identity(after);
     let others = match pipelines(&Api::all(cluster.client.clone())).await {
         Err(kube::Error::Api(status)) if status.is_forbidden() => {
             pipelines(&Api::namespaced(cluster.client.clone(), cluster.namespace)).await
@@ -92,6 +93,7 @@ async fn claimed(cluster: &Cluster<'_>, identity: &Identity, after: &StockPipeli
         |object: &StockPipeline| reported(object).iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
     let known: Vec<(Identity, Timestamp, bool, Claims)> = others
         .iter()
+        .filter(|object| settings.watches(&object.namespace().unwrap_or_default()))
         .filter(|object| object.name_any() != identity.name || object.namespace().as_deref() != Some(&identity.namespace))
         .filter_map(|object| {
             let other = accept::identity(object);

@@ -1,6 +1,7 @@
 //! Databases, tables with versions, partitions and crawlers.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::{Value, json};
 
@@ -147,10 +148,7 @@ impl Glue {
     fn update_table(&mut self, input: &Value) -> Answer {
         let name = text(&input["TableInput"], "Name");
         check_table(&input["TableInput"])?;
-        let table = match self.database_mut(input)?.tables.get_mut(&name) {
-            Some(table) => table,
-            None => return not_found("table", &name),
-        };
+        let Some(table) = self.database_mut(input)?.tables.get_mut(&name) else { return not_found("table", &name) };
         let version = text(input, "VersionId");
         if !version.is_empty() && version != table.version.to_string() {
             return refuse("ConcurrentModificationException", "Update table failed due to concurrent modifications.");
@@ -196,10 +194,13 @@ impl Glue {
             let values = values(&entry["Values"]);
             if values.len() != keys {
                 errors.push(partition_error(&values, "InvalidInputException"));
-            } else if table.partitions.contains_key(&values) {
-                errors.push(partition_error(&values, "AlreadyExistsException"));
-            } else {
-                table.partitions.insert(values, entry.clone());
+                continue;
+            }
+            match table.partitions.entry(values) {
+                Entry::Occupied(taken) => errors.push(partition_error(taken.key(), "AlreadyExistsException")),
+                Entry::Vacant(free) => {
+                    free.insert(entry.clone());
+                }
             }
         }
         Ok(json!({"Errors": errors}))
@@ -211,12 +212,11 @@ impl Glue {
         let mut errors = Vec::new();
         for entry in entries {
             let values = values(&entry["PartitionValueList"]);
-            match table.partitions.get_mut(&values) {
-                Some(partition) => *partition = entry["PartitionInput"].clone(),
-                None => {
-                    let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
-                    errors.push(json!({"PartitionValueList": values, "ErrorDetail": detail}));
-                }
+            if let Some(partition) = table.partitions.get_mut(&values) {
+                *partition = entry["PartitionInput"].clone();
+            } else {
+                let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
+                errors.push(json!({"PartitionValueList": values, "ErrorDetail": detail}));
             }
         }
         Ok(json!({"Errors": errors}))

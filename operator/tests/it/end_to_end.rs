@@ -197,7 +197,7 @@ async fn an_applied_pipeline_becomes_ready_and_is_planned_exactly() {
         "spec.sink.worker.replicas: 1 -> 2",
         "~ spec.replicas: 1 -> 2",
         "+ PodDisruptionBudget ticks-00-sink (create)",
-        "1 to create, 2 to change",
+        "2 to create, 2 to change",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }

@@ -209,7 +209,19 @@ impl Glue {
         }
     }
 
-    async fn call<T, E>(
+    /// The SDK's futures have some 20 KB each, in every future around them, too.
+    fn call<T, E>(
+        &self,
+        operation: &'static str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Failure>>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        self.in_time(operation, Box::pin(request))
+    }
+
+    async fn in_time<T, E>(
         &self,
         operation: &'static str,
         request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,

@@ -63,10 +63,9 @@ impl Release {
 }
 
 /// What the operator does where it keeps pipelines.
-const ACTS: [&str; 22] = [
+const ACTS: [&str; 21] = [
     "list stockpipeline.dev/stockpipelines",
     "watch stockpipeline.dev/stockpipelines",
-    "get stockpipeline.dev/stockpipelines",
     "patch stockpipeline.dev/stockpipelines",
     "patch stockpipeline.dev/stockpipelines:status",
     "create apps/deployments",

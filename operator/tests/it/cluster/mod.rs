@@ -3,7 +3,9 @@
 mod definition;
 mod examples;
 mod explain;
+mod live;
 mod namespace;
+mod node;
 mod rules;
 mod scale;
 mod show;
