@@ -100,6 +100,16 @@ impl Shared {
         guarded.filter_map(|object| object.0.as_ref().ok().cloned()).collect()
     }
 
+    /// Returns every readable pipeline whose claims are not known yet, but for one.
+    pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
+        let guarded = self.stores.iter().flat_map(Store::state);
+        let unknown = guarded.filter(|object| {
+            let uid = object.meta().uid.as_deref();
+            uid != except && !self.registry.knows(uid.unwrap_or_default())
+        });
+        unknown.filter_map(|object| object.0.as_ref().ok().cloned()).collect()
+    }
+
     /// Returns an object from the API server; None where it is not there.
     ///
     /// # Errors

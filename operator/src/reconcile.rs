@@ -10,7 +10,7 @@ use stockpipeline::document::GROUP;
 use crate::accept::{self, Acceptance, Spec};
 use crate::apply::{Applier, ApplyError, Change};
 use crate::catalog::CatalogReport;
-use crate::children::{self, Gate};
+use crate::children::{self, Gate, InForce};
 use crate::controller::{Guarded, Shared};
 use crate::crd::StockPipeline;
 use crate::desired::Counts;
@@ -183,7 +183,7 @@ async fn bring_about(
         }
         return Ok(kept);
     }
-    match Box::pin(children::apply(look, seen, spec, counts, &kept.catalog, applier)).await {
+    match Box::pin(children::apply(look, seen, InForce { spec, counts, catalog: &kept.catalog }, applier)).await {
         Ok(gate) => {
             kept.gate = gate;
             memory.pause = None;
