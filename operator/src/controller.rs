@@ -12,7 +12,6 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -101,11 +100,21 @@ impl Shared {
         guarded.filter_map(|object| object.0.as_ref().ok().cloned()).collect()
     }
 
+    /// Returns every readable pipeline whose claims are not known yet, but for one.
+    pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
+        let guarded = self.stores.iter().flat_map(Store::state);
+        let unknown = guarded.filter(|object| {
+            let uid = object.meta().uid.as_deref();
+            uid != except && !self.registry.knows(uid.unwrap_or_default())
+        });
+        unknown.filter_map(|object| object.0.as_ref().ok().cloned()).collect()
+    }
+
     /// Returns an object from the API server; None where it is not there.
     ///
     /// # Errors
     /// [`ApplyError`] when it does not answer.
-    pub(crate) async fn get<K: Cached + DeserializeOwned>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
+    pub(crate) async fn get<K: Cached>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
         let limit = self.context.settings.timing.kubernetes_timeout;
         let (act, kind) = ("get", K::KIND);
         match tokio::time::timeout(limit, api.get_opt(name)).await {

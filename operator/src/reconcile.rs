@@ -10,7 +10,7 @@ use stockpipeline::document::GROUP;
 use crate::accept::{self, Acceptance, Spec};
 use crate::apply::{Applier, ApplyError, Change};
 use crate::catalog::CatalogReport;
-use crate::children::{self, Gate};
+use crate::children::{self, Gate, InForce};
 use crate::controller::{Guarded, Shared};
 use crate::crd::StockPipeline;
 use crate::desired::Counts;
@@ -179,11 +179,11 @@ async fn bring_about(
     if memory.is_paused(&look.wish, look.now) {
         let pause = memory.pause.as_ref().map(|pause| (pause.message.clone(), pause.retry));
         if let Some((message, retry)) = pause {
-            (kept.error, kept.retry) = (Some(Obstacle::Refused(message)), Some(retry));
+            (kept.error, kept.retry) = (obstacle(retry, message), Some(retry));
         }
         return Ok(kept);
     }
-    match Box::pin(children::apply(look, seen, spec, counts, &kept.catalog, applier)).await {
+    match Box::pin(children::apply(look, seen, InForce { spec, counts, catalog: &kept.catalog }, applier)).await {
         Ok(gate) => {
             kept.gate = gate;
             memory.pause = None;
@@ -192,11 +192,15 @@ async fn bring_about(
             let retry = error.retry();
             kept.retry = Some(retry);
             memory.failed(&look.wish, retry, error.to_string(), look.now);
-            // Somebody else was faster: that is no news, and the next look is near.
-            kept.error = (retry != Retry::Fast).then(|| Obstacle::Refused(error.to_string()));
+            kept.error = obstacle(retry, error.to_string());
         }
     }
     Ok(kept)
+}
+
+/// Somebody else was faster: that is no news, and the next look is near.
+fn obstacle(retry: Retry, message: String) -> Option<Obstacle> {
+    (retry != Retry::Fast).then_some(Obstacle::Refused(message))
 }
 
 impl Kept {

@@ -1,11 +1,15 @@
 //! What the API server has, by the pipeline that it belongs to: filled by a watch, read without a request.
 //!
-//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here.
+//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here. Objects are kept as the JSON
+//! that they came as: a typed Deployment takes several times as much, most of it for fields that are not set.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use stockpipeline::document::GROUP;
 
 /// A pipeline by namespace and name.
@@ -19,14 +23,14 @@ pub(crate) struct Key {
 
 /// Objects of one kind. Clones share them.
 #[derive(Debug)]
-pub(crate) struct Cache<K>(Arc<RwLock<Objects<K>>>);
+pub(crate) struct Cache<K>(Arc<RwLock<Objects>>, PhantomData<fn() -> K>);
 
 /// Namespace and name of an object.
 type Place = (String, String);
 
-#[derive(Debug)]
-struct Objects<K> {
-    by_pipeline: HashMap<Key, BTreeMap<String, Arc<K>>>,
+#[derive(Debug, Default)]
+struct Objects {
+    by_pipeline: HashMap<Key, BTreeMap<String, Box<[u8]>>>,
     pipelines: HashMap<Place, Key>,
 }
 
@@ -41,36 +45,37 @@ impl Key {
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Arc::clone(&self.0), PhantomData)
     }
 }
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(Objects { by_pipeline: HashMap::new(), pipelines: HashMap::new() })))
+        Self(Arc::default(), PhantomData)
     }
 }
 
-impl<K: Resource> Cache<K> {
+impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     /// Returns an object of a pipeline.
     pub(crate) fn get(&self, pipeline: &Key, name: &str) -> Option<Arc<K>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name).cloned()
+        parse(self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name)?)
     }
 
     /// Returns every object of a pipeline by name.
     pub(crate) fn all(&self, pipeline: &Key) -> Vec<Arc<K>> {
         let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).filter_map(|json| parse(json)).collect()
     }
 
     /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
     pub(crate) fn put(&self, object: K) -> Option<Key> {
         let place = (object.namespace()?, object.name_any());
         let key = Key::of(&object);
+        let json = serde_json::to_vec(&object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
         objects.take(&place);
         let key = key?;
-        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), Arc::new(object));
+        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), json.into_boxed_slice());
         objects.pipelines.insert(place, key.clone());
         Some(key)
     }
@@ -90,7 +95,12 @@ impl<K: Resource> Cache<K> {
     }
 }
 
-impl<K> Objects<K> {
+/// What was written by a type is read by it.
+fn parse<K: DeserializeOwned>(json: &[u8]) -> Option<Arc<K>> {
+    serde_json::from_slice(json).ok().map(Arc::new)
+}
+
+impl Objects {
     fn take(&mut self, place: &Place) -> Option<Key> {
         let key = self.pipelines.remove(place)?;
         if let Some(objects) = self.by_pipeline.get_mut(&key) {

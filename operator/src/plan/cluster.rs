@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 use stockpipeline::document::Document;
 use stockpipeline::launch::STATUS_PATH;
@@ -236,7 +236,7 @@ fn counts(live: Option<&StockPipeline>, sinks: Option<&Deployment>, spec: &Spec)
 
 /// Returns the children as the operator declares them, in its order.
 fn declared(mut children: Children, spec: &Spec) -> Vec<Declared> {
-    fn add<K: Resource<DynamicType = ()> + crate::apply::Written>(all: &mut Vec<Declared>, child: Option<K>) {
+    fn add<K: crate::observe::Cached>(all: &mut Vec<Declared>, child: Option<K>) {
         all.extend(child.map(|child| Declared { resource: ApiResource::erase::<K>(&()), object: declaration(&child).0 }));
     }
     let mut all = Vec::new();

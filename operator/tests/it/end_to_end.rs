@@ -103,7 +103,8 @@ impl Stage {
         body["metadata"] = json!({ "name": name, "namespace": self.namespace.name() });
         let spec = &mut body["spec"];
         spec["aws"] = json!({ "region": "us-east-1", "endpoints": { "glue": self.aws.url, "athena": self.aws.url } });
-        spec["kafka"]["topic"]["name"] = name.into();
+        // Of its own: another test's pipelines may still be on their way out.
+        spec["kafka"]["topic"]["name"] = format!("{name}.{}", self.namespace.name()).into();
         spec["sink"]["bucket"]["name"] = format!("bucket-{name}").into();
         spec["glue"] = json!({ "database": { "name": "market", "create": true }, "tables": { "processed": name.replace('-', "_") } });
         change(spec);

@@ -68,6 +68,14 @@ pub struct WorkerArguments {
     #[arg(long, value_name = "NAME", env = "HOSTNAME", default_value = "worker")]
     pub worker_name: String,
 
+    /// Availability zone of this worker's node, so that it fetches from replicas of its own zone.
+    #[arg(long, value_name = "ZONE", env = "STOCKPIPELINE_ZONE", default_value = "")]
+    pub zone: String,
+
+    /// Ask EC2's instance metadata for the zone where --zone is empty; without an answer within a second there is none.
+    #[arg(long)]
+    pub zone_from_ec2: bool,
+
     /// Seconds for which the consumer group keeps the partitions of a worker that has died; an upload has to end within
     /// five sixths of it.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(6..=300))]

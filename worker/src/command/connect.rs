@@ -22,8 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 ///
 /// # Errors
 /// [`CommandError::Kafka`] for a missing secret or a setting that Kafka's client refuses.
-pub(super) fn kafka(pipeline: &Pipeline, secrets_dir: &Path, client_id: &str) -> Result<Clients, CommandError> {
-    let identity = Identity { client_id: client_id.to_owned(), region: pipeline.aws.region.clone(), ..Identity::default() };
+pub(super) fn kafka(pipeline: &Pipeline, secrets_dir: &Path, client_id: &str, rack: Option<String>) -> Result<Clients, CommandError> {
+    let identity = Identity { client_id: client_id.to_owned(), rack, region: pipeline.aws.region.clone(), ..Identity::default() };
     Clients::new(&pipeline.kafka, secrets_dir, identity).map_err(|source| CommandError::Kafka { act: "set up kafka's clients", source })
 }
 

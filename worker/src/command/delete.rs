@@ -22,7 +22,7 @@ const TOPICS_LIMIT: Duration = Duration::from_mins(1);
 /// [`CommandError`] when the document can't be used or a broker refuses.
 pub(super) async fn topic(arguments: &DeleteArguments, out: &mut (dyn Write + Send)) -> Result<Exit, CommandError> {
     let pipeline = load(&arguments.file, UnknownFields::Warn)?;
-    let clients = kafka(&pipeline, &arguments.shared.secrets_dir, &pipeline.name)?;
+    let clients = kafka(&pipeline, &arguments.shared.secrets_dir, &pipeline.name, None)?;
     let deleting = tokio::task::spawn_blocking(move || {
         let slots = pipeline.producer.as_ref().map(|producer| SlotsTopic { name: &producer.slots_topic, slots: producer.slots });
         topic::delete(&clients, &pipeline.kafka.topic, slots, TOPICS_LIMIT)

@@ -11,6 +11,7 @@ mod documents;
 mod error;
 mod local;
 mod worker;
+mod zone;
 
 use std::io::Write;
 

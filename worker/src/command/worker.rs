@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connect::{self, StoreOptions};
 use super::documents::{folder_of, load};
+use super::zone::zone;
 use super::{CommandError, Surroundings, WorkerArguments};
 use crate::clock::{boottime_millis, wall_millis};
 use crate::contact::Contact;
@@ -44,7 +45,7 @@ const SECRETS_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
     let pipeline = Arc::new(load(&arguments.config, UnknownFields::Warn)?);
     let secrets_dir = &arguments.shared.secrets_dir;
-    let clients = connect::kafka(&pipeline, secrets_dir, &arguments.worker_name)?;
+    let clients = connect::kafka(&pipeline, secrets_dir, &arguments.worker_name, zone(&arguments).await)?;
     let mut registry = Registry::new("sink");
     let metrics = SinkMetrics::register(&mut registry);
     let session_timeout = Duration::from_secs(arguments.session_timeout);
@@ -99,7 +100,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
 pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
     let pipeline = Arc::new(load(&arguments.config, UnknownFields::Warn)?);
     let settings = pipeline.producer.clone().ok_or(CommandError::NoProducer)?;
-    let clients = connect::kafka(&pipeline, &arguments.shared.secrets_dir, &arguments.worker_name)?;
+    let clients = connect::kafka(&pipeline, &arguments.shared.secrets_dir, &arguments.worker_name, zone(&arguments).await)?;
     let mut registry = Registry::new("producer");
     let metrics = ProducerMetrics::register(&mut registry);
     let status = StatusCell::new(Status::starting(Role::Producer, &arguments.worker_name, wall_millis()), boottime_millis());

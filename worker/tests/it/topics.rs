@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stockpipeline::checked::{Kafka, KafkaAuth, KafkaTls, KeyRef, Topic};
 use stockpipeline_worker::kafka::{Clients, Identity};
-use stockpipeline_worker::status::{TopicDifference, TopicState};
+use stockpipeline_worker::status::{TopicDifference, TopicReport, TopicState};
 use stockpipeline_worker::topic::{self, SlotsTopic};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,6 +42,18 @@ pub(crate) fn clients(kafka: &Kafka) -> Clients {
     Clients::new(kafka, Path::new("/nonexistent"), Identity { client_id: "test".to_owned(), ..Identity::default() }).unwrap()
 }
 
+/// Looks until brokers have told each other what was done, as workers do; the last report of a state that never comes.
+fn settled(state: TopicState, look: impl Fn() -> TopicReport) -> TopicReport {
+    let start = Instant::now();
+    loop {
+        let report = look();
+        if report.state == state || start.elapsed() > TIMEOUT {
+            return report;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 #[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
 fn topics_are_made_kept_and_deleted() {
@@ -62,18 +74,18 @@ fn topics_are_made_kept_and_deleted() {
     for report in reports {
         assert!(matches!(report.state, TopicState::InSync | TopicState::Creating), "{report:?}");
     }
-    let made = topic::ensure(&clients, &kafka.topic, slots);
+    let made = settled(TopicState::InSync, || topic::ensure(&clients, &kafka.topic, slots));
     assert_eq!((made.state, made.partitions, made.replication_factor.is_some()), (TopicState::InSync, Some(2), true), "{made:?}");
     let id = made.id.expect("a real broker has topic ids");
 
     kafka.topic.partitions = Some(3);
     kafka.topic.config.insert("retention.ms".to_owned(), "3600000".to_owned());
     kafka.topic.config.insert("max.message.bytes".to_owned(), "1000012".to_owned());
-    let drifted = topic::ensure(&clients, &kafka.topic, slots);
+    let drifted = settled(TopicState::PartitionMismatch, || topic::ensure(&clients, &kafka.topic, slots));
     assert_eq!((drifted.state, drifted.partitions), (TopicState::PartitionMismatch, Some(2)), "ensure adds nothing: {drifted:?}");
-    let kept = topic::keep(&clients, &kafka.topic, slots);
+    let kept = settled(TopicState::InSync, || topic::keep(&clients, &kafka.topic, slots));
     assert_eq!((kept.state, kept.partitions, kept.differences.len()), (TopicState::InSync, Some(3), 0), "{kept:?}");
-    let again = topic::ensure(&clients, &kafka.topic, slots);
+    let again = settled(TopicState::InSync, || topic::ensure(&clients, &kafka.topic, slots));
     assert_eq!((again.state, again.id.as_ref()), (TopicState::InSync, Some(&id)), "{again:?}");
 
     kafka.topic.partitions = Some(1);
@@ -106,7 +118,7 @@ fn topics_are_made_kept_and_deleted() {
     assert!(clients.admin().unwrap().topic_id(&name, TIMEOUT).is_err(), "a missing topic has no id, and that is an error");
     kafka.topic.replication_factor = None;
     kafka.topic.config.clear();
-    let reborn = topic::ensure(&clients, &kafka.topic, None);
+    let reborn = settled(TopicState::InSync, || topic::ensure(&clients, &kafka.topic, None));
     assert_ne!(reborn.id, Some(id), "another incarnation has another id");
     topic::delete(&clients, &kafka.topic, None, TIMEOUT).unwrap();
 }

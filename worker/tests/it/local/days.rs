@@ -16,7 +16,6 @@ const DEMO_ROWS: usize = 12_154;
 const DEMO_DAYS: usize = 3_270;
 
 #[test]
-#[ignore = "needs minutes in a debug build: 14,657 objects are stored and read back; cargo test --release -p stockpipeline-worker --test it -- --ignored decades"]
 fn decades_in_event_time_order_end_in_a_partition_a_day() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("bars.csv"), blocks_of_symbols()).unwrap();

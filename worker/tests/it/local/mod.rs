@@ -16,6 +16,7 @@ use crate::command_line::{example, worker};
 
 mod days;
 mod real_data;
+mod source;
 
 /// Rows of the demo's file.
 const DEMO_ROWS: u64 = 12_154;

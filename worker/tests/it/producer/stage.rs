@@ -304,10 +304,14 @@ pub(super) fn read(replay: &Replay) -> Vec<Seen> {
         .set("enable.partition.eof", "true")
         .create()
         .unwrap();
-    let all: ClientConfig = ClientConfig::new().set("bootstrap.servers", replay.servers.join(",")).clone();
-    let ends: BaseConsumer = all.create().unwrap();
+    let ends: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", replay.servers.join(","))
+        // Without it the client sees no more than decided transactions either, and nothing would be waited for.
+        .set("isolation.level", "read_uncommitted")
+        .create()
+        .unwrap();
     for partition in 0..replay.partitions {
-        // Markers of the last transactions may land after their commit has returned.
+        // Markers of the last transactions may land after their commit has returned; a killed producer's time out.
         let end = ends.fetch_watermarks(&replay.topic, partition, DEADLINE).unwrap().1;
         wait_until("all transactions are decided", || consumer.fetch_watermarks(&replay.topic, partition, DEADLINE).unwrap().1 >= end);
     }

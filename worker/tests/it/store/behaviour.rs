@@ -14,7 +14,6 @@ async fn behaves_like_s3(store: &Store, prefix: &str) {
     bodies_come_back_whole(store, prefix).await;
     listings_are_in_key_order(store, prefix).await;
     deletions_are_idempotent(store, prefix).await;
-    requests_that_cannot_succeed_are_refused(store, prefix).await;
     assert_eq!(store.probe(&format!("{prefix}/probe")).await.unwrap(), Probe::Conditional);
     assert_eq!(store.list(&format!("{prefix}/probe"), None, 10).await.unwrap(), [], "the probe is gone");
     assert_eq!(store.trouble(), None);
@@ -87,6 +86,7 @@ async fn deletions_are_idempotent(store: &Store, prefix: &str) {
     assert_eq!(store.head(&keys[0]).await.unwrap().unwrap().metadata, metadata("again"));
 }
 
+/// Not of every server: some keep longer keys than S3 does.
 async fn requests_that_cannot_succeed_are_refused(store: &Store, prefix: &str) {
     let key = format!("{prefix}/{}", "x/".repeat(600));
     let refused = store.put_if_absent(&key, Bytes::new(), "text/plain", &BTreeMap::new()).await.unwrap_err();
@@ -98,7 +98,9 @@ async fn requests_that_cannot_succeed_are_refused(store: &Store, prefix: &str) {
 async fn unsigned_requests_behave_like_s3() {
     let folder = tempfile::tempdir().unwrap();
     let server = EmbeddedS3::start(folder.path(), BUCKET).await.unwrap();
-    behaves_like_s3(&connect(settings(&server.endpoint())).await, "suite").await;
+    let store = connect(settings(&server.endpoint())).await;
+    behaves_like_s3(&store, "suite").await;
+    requests_that_cannot_succeed_are_refused(&store, "suite").await;
     server.shutdown().await;
 }
 
@@ -115,11 +117,12 @@ async fn signed_requests_behave_like_s3() {
 }
 
 #[tokio::test]
-#[ignore = "needs S3_ENDPOINT, S3_BUCKET and AWS credentials in the environment"]
+#[ignore = "needs S3_ENDPOINT, S3_BUCKET, AWS_REGION and AWS credentials in the environment"]
 async fn real_server_behaves_like_s3() {
     let variable = |name: &str| std::env::var(name).unwrap();
     let endpoint = variable("S3_ENDPOINT");
-    let settings = Settings { bucket: variable("S3_BUCKET"), credentials: Credentials::Chain, ..settings(&endpoint) };
+    let (bucket, region) = (variable("S3_BUCKET"), variable("AWS_REGION"));
+    let settings = Settings { bucket, region, credentials: Credentials::Chain, ..settings(&endpoint) };
     let prefix = format!("suite-{}", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis());
     let store = connect(settings).await;
     behaves_like_s3(&store, &prefix).await;
