@@ -270,7 +270,7 @@ impl<'a> Applier<'a> {
         // The watch will say the same; until then a second look has to see what was written. What it has said of a later version stays.
         let cache = K::cache(&self.shared.caches);
         if !cache.get(&self.key, name).is_some_and(|known| is_later(&*known, &written)) {
-            cache.put(written.clone());
+            cache.put(&written);
         }
         Ok(Some(Arc::new(written)))
     }

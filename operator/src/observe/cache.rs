@@ -68,10 +68,10 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     }
 
     /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
-    pub(crate) fn put(&self, object: K) -> Option<Key> {
+    pub(crate) fn put(&self, object: &K) -> Option<Key> {
         let place = (object.namespace()?, object.name_any());
-        let key = Key::of(&object);
-        let json = serde_json::to_vec(&object).expect("Kubernetes' types have text keys only, so they are always JSON");
+        let key = Key::of(object);
+        let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
         objects.take(&place);
         let key = key?;
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn an_object_is_found_by_its_pipeline_until_it_goes() {
         let cache = Cache::default();
-        assert_eq!(cache.put(object("a", Some("one"))), Some(key("one")));
-        cache.put(object("b", Some("one")));
-        cache.put(object("c", Some("two")));
+        assert_eq!(cache.put(&object("a", Some("one"))), Some(key("one")));
+        cache.put(&object("b", Some("one")));
+        cache.put(&object("c", Some("two")));
         assert_eq!(cache.all(&key("one")).len(), 2);
         assert!(cache.get(&key("one"), "c").is_none());
         assert_eq!(cache.remove(&object("a", None)), Some(key("one")));
@@ -145,19 +145,19 @@ mod tests {
     #[test]
     fn an_object_that_changes_its_pipeline_is_found_once() {
         let cache = Cache::default();
-        cache.put(object("a", Some("one")));
-        cache.put(object("a", Some("two")));
+        cache.put(&object("a", Some("one")));
+        cache.put(&object("a", Some("two")));
         assert!(cache.get(&key("one"), "a").is_none());
         assert!(cache.get(&key("two"), "a").is_some());
-        assert_eq!(cache.put(object("a", None)), None);
+        assert_eq!(cache.put(&object("a", None)), None);
         assert!(cache.get(&key("two"), "a").is_none());
     }
 
     #[test]
     fn what_a_new_list_lacks_is_gone() {
         let cache = Cache::default();
-        cache.put(object("a", Some("one")));
-        cache.put(object("b", Some("two")));
+        cache.put(&object("a", Some("one")));
+        cache.put(&object("b", Some("two")));
         let kept = HashSet::from([("n".to_owned(), "b".to_owned())]);
         assert!(cache.retain(Some("other"), &kept).is_empty(), "another namespace says nothing about this one");
         assert_eq!(cache.retain(None, &kept), [key("one")]);

@@ -75,15 +75,12 @@ impl Cluster<'_> {
         given["metadata"]["namespace"] = self.namespace.into();
         let last_applied = live.as_ref().and_then(|live| live.annotations().get(LAST_APPLIED));
         let last_applied: Option<Value> = last_applied.and_then(|text| serde_json::from_str(text).ok());
-        let answer = match last_applied {
-            Some(last) => {
-                let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-                pipelines.patch(self.name, &parameters, &Patch::Merge(three_way(&last, &given))).await
-            }
-            None => {
-                let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply(field_manager) };
-                pipelines.patch(self.name, &parameters, &Patch::Apply(&given)).await
-            }
+        let answer = if let Some(last) = last_applied {
+            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+            pipelines.patch(self.name, &parameters, &Patch::Merge(three_way(&last, &given))).await
+        } else {
+            let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply(field_manager) };
+            pipelines.patch(self.name, &parameters, &Patch::Apply(&given)).await
         };
         let change = |act, fields| ObjectChange { object: self.object(), act, restarts_pods: false, fields };
         let after = match answer {
