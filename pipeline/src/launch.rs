@@ -14,6 +14,8 @@ pub const METRICS_PATH: &str = "/metrics";
 pub const CONFIG_PATH: &str = "/etc/stockpipeline/pipeline.yaml";
 /// Folder in which the operator mounts one folder a Secret, named like it.
 pub const SECRETS_DIR: &str = "/etc/stockpipeline/secrets";
+/// Environment variable with the availability zone of a worker's node; empty where nobody knows it.
+pub const ZONE_VARIABLE: &str = "STOCKPIPELINE_ZONE";
 /// Where a fatal reason is written for the kubelet.
 pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 /// Default grace period of a worker in seconds, below EC2's two-minute spot notice.

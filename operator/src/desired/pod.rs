@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec,
-    Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, LocalObjectReference, ObjectFieldSelector,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use stockpipeline::Pipeline;
 use stockpipeline::check::FieldError;
 use stockpipeline::document::GROUP;
-use stockpipeline::launch::{CONFIG_PATH, HTTP_PORT, LIVEZ_PATH, READYZ_PATH, TERMINATION_MESSAGE_PATH};
+use stockpipeline::launch::{CONFIG_PATH, HTTP_PORT, LIVEZ_PATH, READYZ_PATH, TERMINATION_MESSAGE_PATH, ZONE_VARIABLE};
 use stockpipeline::operations::Worker;
 
 use super::{kubernetes, mounts, placement};
@@ -24,6 +24,8 @@ use crate::settings::{Resources, Settings};
 const USER: i64 = 65_532;
 /// Name of the port of the worker's endpoints.
 const PORT_NAME: &str = "http";
+/// Label of a node's zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// What a pod template is made from.
 pub(super) struct Template<'a> {
@@ -92,7 +94,7 @@ impl Template<'_> {
     }
 
     fn container(&self) -> Container {
-        let environment = self.worker.environment.iter();
+        let environment = self.worker.environment.iter().map(|(name, value)| variable(name, value));
         let defaults = match self.role {
             Role::Producer => &self.settings.producer_resources,
             Role::Sink => &self.settings.sink_resources,
@@ -101,8 +103,10 @@ impl Template<'_> {
             name: self.role.command().to_owned(),
             image: Some(self.settings.image.clone()),
             image_pull_policy: self.settings.image_pull_policy.clone(),
-            args: Some([self.role.command(), "--config", CONFIG_PATH, "--log-format", "json"].map(str::to_owned).to_vec()),
-            env: some(environment.map(|(name, value)| variable(name, value)).collect()),
+            args: Some(
+                [self.role.command(), "--config", CONFIG_PATH, "--log-format", "json", "--zone-from-ec2"].map(str::to_owned).to_vec(),
+            ),
+            env: some(zone(self.worker).into_iter().chain(environment).collect()),
             ports: Some(vec![ContainerPort {
                 name: Some(PORT_NAME.to_owned()),
                 container_port: HTTP_PORT.into(),
@@ -172,6 +176,17 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
         failure_threshold: Some(failures),
         ..Probe::default()
     }
+}
+
+/// The zone of the pod's node, where the cluster copies its label to pods; empty elsewhere. What the user says comes first.
+fn zone(worker: &Worker) -> Option<EnvVar> {
+    if worker.environment.iter().any(|(name, _)| name == ZONE_VARIABLE) {
+        return None;
+    }
+    let field_path = format!("metadata.labels['{ZONE_LABEL}']");
+    let source =
+        EnvVarSource { field_ref: Some(ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path }), ..EnvVarSource::default() };
+    Some(EnvVar { name: ZONE_VARIABLE.to_owned(), value: None, value_from: Some(source) })
 }
 
 fn variable(name: &str, value: &str) -> EnvVar {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use stockpipeline::launch::{HTTP_PORT, SECRETS_DIR};
+use stockpipeline::launch::{HTTP_PORT, SECRETS_DIR, ZONE_VARIABLE};
 
 /// Stock ticks through Kafka into queryable files on S3, every record exactly once.
 #[derive(Debug, Clone, Parser)]
@@ -69,7 +69,7 @@ pub struct WorkerArguments {
     pub worker_name: String,
 
     /// Availability zone of this worker's node, so that it fetches from replicas of its own zone.
-    #[arg(long, value_name = "ZONE", env = "STOCKPIPELINE_ZONE", default_value = "")]
+    #[arg(long, value_name = "ZONE", env = ZONE_VARIABLE, default_value = "")]
     pub zone: String,
 
     /// Ask EC2's instance metadata for the zone where --zone is empty; without an answer within a second there is none.
