@@ -222,14 +222,14 @@ async fn keep<K: Cached>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>
             }
             Ok(Event::InitApply(object)) => {
                 fresh.insert((object.namespace().unwrap_or_default(), object.name_any()));
-                kept.cache.put(object).into_iter().collect()
+                kept.cache.put(&object).into_iter().collect()
             }
             Ok(Event::InitDone) => {
                 let gone = kept.cache.retain(kept.namespace.as_deref(), &std::mem::take(&mut fresh));
                 kept.listed.cancel();
                 gone
             }
-            Ok(Event::Apply(object)) => kept.cache.put(object).into_iter().collect(),
+            Ok(Event::Apply(object)) => kept.cache.put(&object).into_iter().collect(),
             Ok(Event::Delete(object)) => kept.cache.remove(&object).into_iter().collect(),
             Err(error) => {
                 warn!(kind = K::KIND, error = chain(&error), "failed to watch; it is tried again");
