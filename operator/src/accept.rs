@@ -109,8 +109,9 @@ pub(crate) async fn judge(
 }
 
 fn in_force(spec: Spec) -> Acceptance {
-    let notes = spec.warnings.iter().map(|warning| format!("; note {warning}")).collect::<String>();
-    let message = format!("the spec of generation {} is in force{notes}", spec.generation);
+    let first = format!("the spec of generation {} is in force", spec.generation);
+    let notes = spec.warnings.iter().map(|warning| format!("note {warning}"));
+    let message = std::iter::once(first).chain(notes).collect::<Vec<_>>().join("; ");
     Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec) }
 }
 

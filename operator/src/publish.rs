@@ -16,7 +16,7 @@ use crate::apply::ApplyError;
 use crate::catalog::CatalogReport;
 use crate::controller::Shared;
 use crate::crd::StockPipeline;
-use crate::crd::report::{GlueStatus, KafkaStatus, StockPipelineStatus};
+use crate::crd::report::{AthenaStatus, GlueStatus, KafkaStatus, StockPipelineStatus};
 use crate::events;
 use crate::findings::{self, Evidence};
 use crate::identity::{Identity, MANAGER, Role};
@@ -61,7 +61,11 @@ impl Report {
                 sink: findings::component(identity, Role::Sink, &sink, pipeline),
                 kafka: findings::kafka_status(sink.said, pipeline, look.now).or(known),
                 glue: glue.filter(is_told),
-                athena: catalog.athena.clone().or_else(|| before.and_then(|status| status.athena.clone())),
+                athena: catalog
+                    .athena
+                    .clone()
+                    .or_else(|| before.and_then(|status| status.athena.clone()))
+                    .filter(|athena| *athena != AthenaStatus::default()),
                 last_handled_reconcile_at: look.annotation("reconcile-requested-at").map(|value| value.chars().take(128).collect()),
             },
         }

@@ -11,7 +11,7 @@ use crate::accept::{self, Acceptance, Spec};
 use crate::apply::{Applier, ApplyError, Change};
 use crate::catalog::CatalogReport;
 use crate::children::{self, Gate, InForce};
-use crate::controller::{Guarded, Shared};
+use crate::controller::Shared;
 use crate::crd::StockPipeline;
 use crate::desired::Counts;
 use crate::error::Retry;
@@ -20,7 +20,7 @@ use crate::finalize;
 use crate::findings::{Evidence, Obstacle};
 use crate::lifecycle::{self, Lifecycle};
 use crate::memory::{Remembered, Wish};
-use crate::observe::Seen;
+use crate::observe::{Seen, Stored};
 use crate::publish::{self, Report};
 use crate::status::reason::{Accepted, CatalogSynced, Suspended};
 use crate::status::{Deletion, Finding};
@@ -88,16 +88,17 @@ impl Look<'_> {
 ///
 /// # Errors
 /// [`ReconcileError`] when the API server takes not even a status.
-pub(crate) async fn reconcile(object: &Guarded, shared: &Shared, memory: &mut Remembered) -> Result<Looked, ReconcileError> {
+pub(crate) async fn reconcile(object: &Stored, shared: &Shared, memory: &mut Remembered) -> Result<Looked, ReconcileError> {
     let now = Timestamp::now();
-    let pipeline = match &object.0 {
+    let pipeline = match object.read() {
         Ok(pipeline) => pipeline,
-        Err(invalid) => {
-            return publish::unreadable(shared, object.meta(), &invalid.error, memory, now).await.map_err(ReconcileError::Apply);
+        Err(error) => {
+            let error = error.to_string();
+            return publish::unreadable(shared, object.meta(), &error, memory, now).await.map_err(ReconcileError::Apply);
         }
     };
     let is_read_only = shared.context.settings.read_only || annotation(&pipeline.metadata, "read-only") == Some("true");
-    let look = Look { shared, object: pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
+    let look = Look { shared, object: &pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Box::pin(finalize::finalize(&look, memory)).await.map_err(ReconcileError::Apply);
     }

@@ -169,7 +169,7 @@ impl Catalogue {
             Ok(look) => look,
             Err(refusal) => {
                 verdict.not_granted(&refusal);
-                return verdict.report("");
+                return CatalogReport { athena: seen.remembered(), ..verdict.report("") };
             }
         };
         // Boxed, since whoever waits for this holds all of it in its own future.
@@ -179,7 +179,6 @@ impl Catalogue {
         report.tables = tables.statuses;
         report.crawler = tables.crawler;
         report.athena = athena;
-        self.shared.metrics.drift_corrected(u64::try_from(report.corrections).unwrap_or(0));
         report
     }
 

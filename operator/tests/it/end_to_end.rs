@@ -104,9 +104,11 @@ impl Stage {
         let spec = &mut body["spec"];
         spec["aws"] = json!({ "region": "us-east-1", "endpoints": { "glue": self.aws.url, "athena": self.aws.url } });
         // Of its own: another test's pipelines may still be on their way out.
-        spec["kafka"]["topic"]["name"] = format!("{name}.{}", self.namespace.name()).into();
-        spec["sink"]["bucket"]["name"] = format!("bucket-{name}").into();
-        spec["glue"] = json!({ "database": { "name": "market", "create": true }, "tables": { "processed": name.replace('-', "_") } });
+        let own = self.namespace.name();
+        spec["kafka"]["topic"]["name"] = format!("{name}.{own}").into();
+        spec["sink"]["bucket"]["name"] = format!("{own}-{name}").into();
+        spec["glue"] =
+            json!({ "database": { "name": own.replace('-', "_"), "create": true }, "tables": { "processed": name.replace('-', "_") } });
         change(spec);
         body.to_string()
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use stockpipeline_operator::catalog::CLAIMED;
+use stockpipeline_operator::crd::report::AthenaStatus;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
@@ -187,7 +188,8 @@ async fn athena_objects_go_with_their_section() {
     stage.text.replace_range(start..end, "");
     let report = stage.look().await;
     assert_eq!(changes(&report), ["delete saved query daily-ohlc", "delete view market_data.us_equities_latest"]);
-    assert_eq!(stage.status.athena, None);
+    assert_eq!(stage.status.athena, Some(AthenaStatus::default()), "nothing is left to remember");
+    assert_eq!(changes(&stage.look().await), [""; 0], "and nothing is deleted twice");
     let world = stage.aws.world();
     assert!(world.athena.queries.is_empty());
     assert!(!world.glue.databases[DATABASE].tables.contains_key(VIEW));

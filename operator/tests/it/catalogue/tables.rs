@@ -177,7 +177,6 @@ async fn what_others_delete_or_change_comes_back_and_is_counted() {
     assert_eq!(condition(&report), "DriftCorrected: correct table market_data.us_equities (columns.volume: nothing instead of bigint)");
     assert_eq!(report.corrections, 1);
     assert_eq!(stage.status.glue.as_ref().unwrap().drift_corrections, 1);
-    assert!(stage.metrics.render().contains("drift_corrections_total 1"));
     let report = stage.look().await;
     assert_eq!(report.finding.reason, CatalogSynced::InSync);
     stage.aws.world().glue.databases.get_mut(DATABASE).unwrap().tables.remove(TABLE);

@@ -89,7 +89,7 @@ async fn refusals_of_the_api_server_are_ridden_out() {
     let counted = Arc::clone(&patches);
     // Every other write fails, whatever it is.
     stage.server.set_fault(Some(Box::new(move |method, _| {
-        let is_refused = method == "PATCH" && counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let is_refused = method == "PATCH" && counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         is_refused.then_some(StatusCode::INTERNAL_SERVER_ERROR)
     })));
     stage.start().await;

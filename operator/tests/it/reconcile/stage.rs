@@ -59,8 +59,11 @@ struct Running {
 }
 
 /// What the workers of each role say, and how often they were asked.
+type Said = BTreeMap<&'static str, (Option<Status>, usize)>;
+
+/// The workers' endpoints.
 #[derive(Clone, Default)]
-struct Workers(Arc<Mutex<BTreeMap<&'static str, (Option<Status>, usize)>>>);
+struct Workers(Arc<Mutex<Said>>);
 
 impl Stage {
     /// Starts an API server, workers' endpoints and a controller.
