@@ -9,6 +9,7 @@ use serde_json::Value;
 use stockpipeline::Pipeline;
 use stockpipeline::check::{FieldError, UnknownFields};
 use stockpipeline::document::Document;
+use stockpipeline::operations::DeletionPolicy;
 
 use crate::apply::{Applier, ApplyError};
 use crate::change;
@@ -37,6 +38,8 @@ pub(crate) struct Spec {
     pub(crate) pipeline: Pipeline,
     /// Generation of the resource that it came with.
     pub(crate) generation: i64,
+    /// What is allowed in it and probably not meant.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What came of judging a resource.
@@ -106,7 +109,9 @@ pub(crate) async fn judge(
 }
 
 fn in_force(spec: Spec) -> Acceptance {
-    let message = format!("the spec of generation {} is in force", spec.generation);
+    let first = format!("the spec of generation {} is in force", spec.generation);
+    let notes = spec.warnings.iter().map(|warning| format!("note {warning}"));
+    let message = std::iter::once(first).chain(notes).collect::<Vec<_>>().join("; ");
     Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec) }
 }
 
@@ -133,7 +138,7 @@ impl Refusal {
 pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, generation: i64) -> Result<Spec, Refusal> {
     let document = Document::new(&identity.name, Some(&identity.namespace), spec);
     let refuse = |errors: Vec<FieldError>| Refusal::of(Accepted::InvalidSpec, &errors);
-    let (pipeline, _warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;
+    let (pipeline, warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;
     let counts = Counts::default();
     Children::of(&Wanted { identity, document: &document, pipeline: &pipeline, settings, counts }).map_err(refuse)?;
     let control_plane = &pipeline.operations.control_plane;
@@ -143,7 +148,8 @@ pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, gener
             format!("spec.aws.controlPlaneRoleArn {role} is not granted to namespace {namespace}; grant it in the operator's settings");
         return Err(Refusal { reason: Accepted::RoleNotAllowed, message });
     }
-    Ok(Spec { document, pipeline, generation })
+    let warnings = warnings.iter().take(SHOWN).map(|warning| format!("{}: {}", warning.path, warning.message)).collect();
+    Ok(Spec { document, pipeline, generation, warnings })
 }
 
 /// Compares a spec with the one that was accepted last, and with what others claim.
@@ -154,13 +160,40 @@ async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Op
             return Ok(Err(Refusal::of(Accepted::UnsupportedChange, &errors)));
         }
     }
-    for other in shared.pipelines() {
-        if other.metadata.uid != object.metadata.uid && !shared.registry.knows(other.metadata.uid.as_deref().unwrap_or_default()) {
-            register(shared, &other).await?;
-        }
+    for other in shared.unregistered(object.metadata.uid.as_deref()) {
+        register(shared, &other).await?;
     }
     let claimed = shared.registry.claim(entry(object, spec, false));
     Ok(claimed.map_err(|message| Refusal { reason: Accepted::ResourceConflict, message }))
+}
+
+/// Returns what was in force of a resource that is being deleted, with the deletion policy that stands in it now, where that can be read.
+/// A spec that never was in force has made nothing.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not give a revision.
+pub(crate) async fn for_clean_up(
+    shared: &Shared,
+    object: &StockPipeline,
+    memory: &mut Remembered,
+) -> Result<Option<(Spec, DeletionPolicy)>, ApplyError> {
+    let identity = identity(object);
+    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    let generation = object.metadata.generation.unwrap_or(0);
+    let written = Value::Object(object.spec.members.clone());
+    let spec_hash = revisions::spec_hash(&written);
+    let current = check(&shared.context.settings, &identity, written, generation).ok();
+    let policy = current.as_ref().map(|spec| spec.pipeline.operations.deletion);
+    let stored = shared.caches.revisions.all(&key);
+    let accepted = revisions::accepted(&identity, stored.iter().map(AsRef::as_ref));
+    let in_force = match (current, accepted.first()) {
+        (Some(spec), Some(newest)) if newest.spec_hash == spec_hash => Some(spec),
+        (_, newest) => last_accepted(shared, &identity, newest, memory).await?,
+    };
+    Ok(in_force.map(|spec| {
+        let policy = policy.unwrap_or(spec.pipeline.operations.deletion);
+        (spec, policy)
+    }))
 }
 
 /// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for.

@@ -29,18 +29,23 @@ pub(crate) enum Gate {
     All(String),
 }
 
+/// What children are made from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InForce<'a> {
+    /// The spec.
+    pub(crate) spec: &'a Spec,
+    /// How many workers there should be.
+    pub(crate) counts: Counts,
+    /// What is known of the catalogue, which comes first.
+    pub(crate) catalog: &'a CatalogReport,
+}
+
 /// Brings the children to what is declared, up to what waits, which is returned.
 ///
 /// # Errors
 /// [`ApplyError`] of the first object that cannot be written; those after it are left as they are.
-pub(crate) async fn apply(
-    look: &Look<'_>,
-    seen: &Seen,
-    spec: &Spec,
-    counts: Counts,
-    catalog: &CatalogReport,
-    applier: &mut Applier<'_>,
-) -> Result<Gate, ApplyError> {
+pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, applier: &mut Applier<'_>) -> Result<Gate, ApplyError> {
+    let InForce { spec, counts, catalog } = in_force;
     let identity = identity(look.object);
     let settings = &look.shared.context.settings;
     let wanted = Wanted { identity: &identity, document: &spec.document, pipeline: &spec.pipeline, settings, counts };

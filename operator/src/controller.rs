@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
 use futures::{FutureExt, StreamExt};
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,7 +23,7 @@ use crate::error::{Retry, chain};
 use crate::identity::MANAGER;
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Outcome};
-use crate::observe::{Cached, Caches, Key, Watches};
+use crate::observe::{Cached, Caches, Key, Stored, Watches};
 use crate::reconcile::{self, Looked, ReconcileError};
 use crate::settings::Settings;
 use crate::status::Phase;
@@ -39,9 +37,6 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_millis(800);
 /// Pipelines that one list request returns.
 const PAGE: u32 = 250;
-
-/// A resource that may be unreadable: then only its metadata is known.
-pub(crate) type Guarded = DeserializeGuard<StockPipeline>;
 
 /// What every reconcile needs from outside.
 #[derive(Clone)]
@@ -91,21 +86,29 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Cancelled when this process may write no more.
     pub(crate) ending: CancellationToken,
-    stores: Vec<Store<Guarded>>,
+    stores: Vec<Store<Stored>>,
 }
 
 impl Shared {
     /// Returns every pipeline that can be read.
     pub(crate) fn pipelines(&self) -> Vec<StockPipeline> {
-        let guarded = self.stores.iter().flat_map(Store::state);
-        guarded.filter_map(|object| object.0.as_ref().ok().cloned()).collect()
+        self.stores.iter().flat_map(Store::state).filter_map(|object| object.read().ok()).collect()
+    }
+
+    /// Returns every readable pipeline whose claims are not known yet, but for one.
+    pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
+        let unknown = self.stores.iter().flat_map(Store::state).filter(|object| {
+            let uid = object.meta().uid.as_deref();
+            uid != except && !self.registry.knows(uid.unwrap_or_default())
+        });
+        unknown.filter_map(|object| object.read().ok()).collect()
     }
 
     /// Returns an object from the API server; None where it is not there.
     ///
     /// # Errors
     /// [`ApplyError`] when it does not answer.
-    pub(crate) async fn get<K: Cached + DeserializeOwned>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
+    pub(crate) async fn get<K: Cached>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
         let limit = self.context.settings.timing.kubernetes_timeout;
         let (act, kind) = ("get", K::KIND);
         match tokio::time::timeout(limit, api.get_opt(name)).await {
@@ -152,17 +155,17 @@ pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), Co
     }
 }
 
-type PipelineStream = futures::stream::BoxStream<'static, Result<Guarded, watcher::Error>>;
+type PipelineStream = futures::stream::BoxStream<'static, Result<Stored, watcher::Error>>;
 
-fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Guarded>, PipelineStream) {
-    let api: Api<Guarded> = match namespace {
+fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Stored>, PipelineStream) {
+    let api: Api<Stored> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
     let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(|object: &mut Guarded| {
+        .modify(|object: &mut Stored| {
             object.meta_mut().managed_fields = None;
             object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
         })
@@ -185,7 +188,7 @@ async fn reconcile_all(
     let mut senders = Vec::with_capacity(streams.len());
     let ready = CancellationToken::new();
     for (stream, store) in streams.into_iter().zip(&shared.stores) {
-        let (sender, triggers) = mpsc::channel::<ObjectRef<Guarded>>(WAITING);
+        let (sender, triggers) = mpsc::channel::<ObjectRef<Stored>>(WAITING);
         senders.push(sender);
         let ready = ready.clone();
         let gate = ready.clone();
@@ -216,7 +219,7 @@ async fn reconcile_all(
     };
     let passing_on = async {
         while let Some(key) = touched.next().await {
-            let reference = ObjectRef::<Guarded>::new(&key.name).within(&key.namespace);
+            let reference = ObjectRef::<Stored>::new(&key.name).within(&key.namespace);
             for (sender, store) in senders.iter_mut().zip(&shared.stores) {
                 // The other namespaces' queues know nothing of it.
                 if store.get(&reference).is_some() && futures::SinkExt::send(sender, reference.clone()).await.is_err() {
@@ -234,24 +237,23 @@ async fn reconcile_all(
 
 /// Forgets pipelines that are gone, and counts those that are there.
 fn sweep(shared: &Shared) {
-    let objects: Vec<Arc<Guarded>> = shared.stores.iter().flat_map(Store::state).collect();
+    let objects: Vec<Arc<Stored>> = shared.stores.iter().flat_map(Store::state).collect();
     let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(object)).collect();
     let uids: std::collections::HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
     shared.memory.retain(|key| keys.contains(key));
     shared.registry.retain(|uid| uids.contains(uid));
     let phases = objects.iter().map(|object| {
-        let phase = object.0.as_ref().ok().and_then(|object| object.status.as_ref()?.phase.as_deref());
-        phase.and_then(|label| Phase::ALL.into_iter().find(|phase| phase.label() == label)).unwrap_or(Phase::Pending)
+        object.phase().and_then(|label| Phase::ALL.into_iter().find(|phase| phase.label() == label)).unwrap_or(Phase::Pending)
     });
     shared.context.metrics.pipelines(phases);
 }
 
-fn key_of(object: &Guarded) -> Key {
+fn key_of(object: &Stored) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 /// One look at one pipeline: within its time, and whatever it does, nobody else's trouble.
-async fn look(object: Arc<Guarded>, shared: Arc<Shared>, ready: CancellationToken) -> Result<Action, ReconcileError> {
+async fn look(object: Arc<Stored>, shared: Arc<Shared>, ready: CancellationToken) -> Result<Action, ReconcileError> {
     ready.cancelled().await;
     let key = key_of(&object);
     let started = Instant::now();
@@ -298,6 +300,6 @@ fn outcome(retry: Retry) -> Outcome {
 }
 
 /// Never called: a look that fails has said itself when the next one is.
-fn error_policy(_object: Arc<Guarded>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
+fn error_policy(_object: Arc<Stored>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
     Action::requeue(error.retry().delay(1, 1.0))
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use stockpipeline::document::{GROUP, KIND};
 use stockpipeline::operations::DeletionPolicy;
 
-use crate::accept::{self, Acceptance, Spec, identity};
+use crate::accept::{self, Spec, identity};
 use crate::apply::{Applier, ApplyError};
 use crate::catalog::CatalogState;
 use crate::crd::StockPipeline;
@@ -40,8 +40,7 @@ fn finalizer() -> String {
 }
 
 /// Returns what is deleted with a pipeline: data only with the annotation that allows it.
-fn policy(look: &Look<'_>, spec: &Spec) -> DeletionPolicy {
-    let declared = spec.pipeline.operations.deletion;
+fn policy(look: &Look<'_>, declared: DeletionPolicy) -> DeletionPolicy {
     DeletionPolicy { data: declared.data && look.has("allow-data-deletion"), ..declared }
 }
 
@@ -55,7 +54,7 @@ fn is_anything(policy: DeletionPolicy) -> bool {
 /// # Errors
 /// [`ApplyError`] when the API server does not take it.
 pub(crate) async fn keep_finalizer(look: &Look<'_>, spec: &Spec) -> Result<(), ApplyError> {
-    let is_wanted = is_anything(policy(look, spec)) && !look.has("skip-cleanup");
+    let is_wanted = is_anything(policy(look, spec.pipeline.operations.deletion)) && !look.has("skip-cleanup");
     let is_there = look.object.finalizers().contains(&finalizer());
     if look.is_read_only || is_wanted == is_there {
         return Ok(());
@@ -163,10 +162,8 @@ async fn clean_up(
     if look.is_read_only {
         return Ok(vec![Part::Running("nothing is removed, since this is read-only".to_owned())]);
     }
-    // Nothing is accepted any more; only what is in force counts.
-    let Acceptance { in_force, .. } = accept::judge(look.shared, look.object, memory, applier, true).await?;
-    let Some(spec) = in_force else { return Ok(Vec::new()) };
-    let policy = policy(look, &spec);
+    let Some((spec, declared)) = accept::for_clean_up(look.shared, look.object, memory).await? else { return Ok(Vec::new()) };
+    let policy = policy(look, declared);
     // A worker that still writes would put back what is being removed.
     for role in [Role::Producer, Role::Sink] {
         applier.drop::<k8s_openapi::api::apps::v1::Deployment>(&identity.role_name(role)).await?;

@@ -82,10 +82,10 @@ pub(crate) struct Wish {
 /// A look at the catalogue.
 #[derive(Debug)]
 pub(crate) struct CatalogLook {
-    /// What was asked for.
-    pub(crate) wish: Wish,
-    /// Generation of the spec in force.
-    pub(crate) generation: i64,
+    /// The annotations by then.
+    pub(crate) annotations: Vec<(String, String)>,
+    /// Hash of what was wanted, whatever the generation.
+    pub(crate) wanted_hash: String,
     /// When to look again.
     pub(crate) next: Timestamp,
     /// Failures in a row.

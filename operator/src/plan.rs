@@ -209,7 +209,7 @@ impl Planner {
     pub async fn plan(&self, documents: &[(String, Document)]) -> Result<Plan, PlanError> {
         let mut pipelines = Vec::with_capacity(documents.len());
         for (namespace, document) in documents {
-            pipelines.push(self.plan_one(namespace, document).await?);
+            pipelines.push(Box::pin(self.plan_one(namespace, document)).await?);
         }
         Ok(Plan { pipelines })
     }

@@ -16,7 +16,7 @@ use crate::apply::ApplyError;
 use crate::catalog::CatalogReport;
 use crate::controller::Shared;
 use crate::crd::StockPipeline;
-use crate::crd::report::{GlueStatus, KafkaStatus, StockPipelineStatus};
+use crate::crd::report::{AthenaStatus, GlueStatus, KafkaStatus, StockPipelineStatus};
 use crate::events;
 use crate::findings::{self, Evidence};
 use crate::identity::{Identity, MANAGER, Role};
@@ -26,6 +26,8 @@ use crate::status::reason::{Accepted, Availability, CatalogSynced, LagWithinBoun
 use crate::status::{Deletion, Finding, Findings, conditions, is_worth_writing, phase};
 use crate::sync;
 
+/// For how long the cache may not have what was written.
+const CACHE_LAGS: Duration = Duration::from_secs(30);
 /// How long an event may take: news that nobody takes are no reason to wait.
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,6 +49,9 @@ impl Report {
         let known = before.and_then(|status| status.kafka.clone()).map(|kafka| KafkaStatus { lag: None, ..kafka });
         let mut glue = wanted.as_ref().map(|wanted| catalog.glue_status(wanted, before.and_then(|status| status.glue.as_ref())));
         glue = glue.or_else(|| before.and_then(|status| status.glue.clone()).filter(|_| spec.is_none()));
+        if let Some(glue) = glue.as_mut() {
+            findings::count_partitions(glue, sink.said);
+        }
         Self {
             status: StockPipelineStatus {
                 observed_generation: Some(generation),
@@ -56,7 +61,11 @@ impl Report {
                 sink: findings::component(identity, Role::Sink, &sink, pipeline),
                 kafka: findings::kafka_status(sink.said, pipeline, look.now).or(known),
                 glue: glue.filter(is_told),
-                athena: catalog.athena.clone().or_else(|| before.and_then(|status| status.athena.clone())),
+                athena: catalog
+                    .athena
+                    .clone()
+                    .or_else(|| before.and_then(|status| status.athena.clone()))
+                    .filter(|athena| *athena != AthenaStatus::default()),
                 last_handled_reconcile_at: look.annotation("reconcile-requested-at").map(|value| value.chars().take(128).collect()),
             },
         }
@@ -101,7 +110,7 @@ fn unknown(accepted: Finding<Accepted>) -> Findings {
 /// # Errors
 /// [`ApplyError`] when the API server does not take it.
 pub(crate) async fn publish(look: &Look<'_>, memory: &mut Remembered, report: Report, news: Vec<Event>) -> Result<(), ApplyError> {
-    let before = last_written(look.object, memory).cloned();
+    let before = last_written(look.object, memory, look.now).cloned();
     let since = memory.written.as_ref().map_or(Duration::MAX, |written| age(look.now, written.at));
     let mut events = news;
     if is_worth_writing(before.as_ref(), &report.status, since) {
@@ -114,11 +123,14 @@ pub(crate) async fn publish(look: &Look<'_>, memory: &mut Remembered, report: Re
 }
 
 /// Returns what stands in the status, also while the cache does not have our own last write yet.
-fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered) -> Option<&'a StockPipelineStatus> {
+fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered, now: Timestamp) -> Option<&'a StockPipelineStatus> {
     let version = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
     let cached = version(object.metadata.resource_version.as_deref());
     match &memory.written {
-        Some(written) if cached < version(written.resource_version.as_deref()) => Some(&written.status),
+        // For a moment only: after a restored backup, older versions are what there is.
+        Some(written) if age(now, written.at) < CACHE_LAGS && cached < version(written.resource_version.as_deref()) => {
+            Some(&written.status)
+        }
         Some(_) | None => object.status.as_ref(),
     }
 }

@@ -10,8 +10,8 @@ use stockpipeline::document::GROUP;
 use crate::accept::{self, Acceptance, Spec};
 use crate::apply::{Applier, ApplyError, Change};
 use crate::catalog::CatalogReport;
-use crate::children::{self, Gate};
-use crate::controller::{Guarded, Shared};
+use crate::children::{self, Gate, InForce};
+use crate::controller::Shared;
 use crate::crd::StockPipeline;
 use crate::desired::Counts;
 use crate::error::Retry;
@@ -20,7 +20,7 @@ use crate::finalize;
 use crate::findings::{Evidence, Obstacle};
 use crate::lifecycle::{self, Lifecycle};
 use crate::memory::{Remembered, Wish};
-use crate::observe::Seen;
+use crate::observe::{Seen, Stored};
 use crate::publish::{self, Report};
 use crate::status::reason::{Accepted, CatalogSynced, Suspended};
 use crate::status::{Deletion, Finding};
@@ -88,16 +88,17 @@ impl Look<'_> {
 ///
 /// # Errors
 /// [`ReconcileError`] when the API server takes not even a status.
-pub(crate) async fn reconcile(object: &Guarded, shared: &Shared, memory: &mut Remembered) -> Result<Looked, ReconcileError> {
+pub(crate) async fn reconcile(object: &Stored, shared: &Shared, memory: &mut Remembered) -> Result<Looked, ReconcileError> {
     let now = Timestamp::now();
-    let pipeline = match &object.0 {
+    let pipeline = match object.read() {
         Ok(pipeline) => pipeline,
-        Err(invalid) => {
-            return publish::unreadable(shared, object.meta(), &invalid.error, memory, now).await.map_err(ReconcileError::Apply);
+        Err(error) => {
+            let error = error.to_string();
+            return publish::unreadable(shared, object.meta(), &error, memory, now).await.map_err(ReconcileError::Apply);
         }
     };
     let is_read_only = shared.context.settings.read_only || annotation(&pipeline.metadata, "read-only") == Some("true");
-    let look = Look { shared, object: pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
+    let look = Look { shared, object: &pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Box::pin(finalize::finalize(&look, memory)).await.map_err(ReconcileError::Apply);
     }
@@ -179,11 +180,11 @@ async fn bring_about(
     if memory.is_paused(&look.wish, look.now) {
         let pause = memory.pause.as_ref().map(|pause| (pause.message.clone(), pause.retry));
         if let Some((message, retry)) = pause {
-            (kept.error, kept.retry) = (Some(Obstacle::Refused(message)), Some(retry));
+            (kept.error, kept.retry) = (obstacle(retry, message), Some(retry));
         }
         return Ok(kept);
     }
-    match Box::pin(children::apply(look, seen, spec, counts, &kept.catalog, applier)).await {
+    match Box::pin(children::apply(look, seen, InForce { spec, counts, catalog: &kept.catalog }, applier)).await {
         Ok(gate) => {
             kept.gate = gate;
             memory.pause = None;
@@ -192,11 +193,15 @@ async fn bring_about(
             let retry = error.retry();
             kept.retry = Some(retry);
             memory.failed(&look.wish, retry, error.to_string(), look.now);
-            // Somebody else was faster: that is no news, and the next look is near.
-            kept.error = (retry != Retry::Fast).then(|| Obstacle::Refused(error.to_string()));
+            kept.error = obstacle(retry, error.to_string());
         }
     }
     Ok(kept)
+}
+
+/// Somebody else was faster: that is no news, and the next look is near.
+fn obstacle(retry: Retry, message: String) -> Option<Obstacle> {
+    (retry != Retry::Fast).then_some(Obstacle::Refused(message))
 }
 
 impl Kept {

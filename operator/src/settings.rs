@@ -145,8 +145,8 @@ impl Default for Timing {
             status_interval: Duration::from_secs(15),
             worker_timeout: Duration::from_secs(2),
             kubernetes_timeout: Duration::from_secs(15),
-            reconcile_timeout: Duration::from_secs(60),
-            cleanup_deadline: Duration::from_secs(600),
+            reconcile_timeout: Duration::from_mins(1),
+            cleanup_deadline: Duration::from_mins(10),
         }
     }
 }

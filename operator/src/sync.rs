@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::accept::{Spec, identity};
 use crate::catalog::{CatalogReport, CatalogState, Mode, WantedCatalogue};
+use crate::hash;
 use crate::memory::{CatalogLook, Remembered, after};
 use crate::reconcile::Look;
 use crate::status::Finding;
@@ -18,7 +19,8 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
             ..CatalogReport::not_required()
         };
     };
-    if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, spec)) {
+    let wanted_hash = wanted_hash(look, spec);
+    if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, &wanted_hash)) {
         // What was written is told once.
         return CatalogReport { corrections: 0, changes: Vec::new(), ..known.report.clone() };
     }
@@ -28,12 +30,15 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
     let report = Box::pin(catalogue.sync(&wanted, &CatalogState::of(status), mode)).await;
     let failures = match (report.retry, &memory.catalogue) {
         (None, _) => 0,
-        (Some(_), Some(known)) if known.wish == look.wish => known.failures.saturating_add(1),
+        (Some(_), Some(known)) if known.annotations == look.wish.annotations && known.wanted_hash == wanted_hash => {
+            known.failures.saturating_add(1)
+        }
         (Some(_), _) => 1,
     };
     let wait = report.retry.map(|retry| retry.delay(failures, memory.chance(failures)));
     let next = after(look.now, wait.unwrap_or_else(|| drift_interval(look, memory, spec)));
-    memory.catalogue = Some(CatalogLook { wish: look.wish.clone(), generation: spec.generation, next, failures, report: report.clone() });
+    let annotations = look.wish.annotations.clone();
+    memory.catalogue = Some(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() });
     report
 }
 
@@ -42,8 +47,14 @@ pub(crate) fn wanted(look: &Look<'_>, spec: &Spec) -> Option<WantedCatalogue> {
     WantedCatalogue::of(&identity(look.object), &spec.pipeline, spec.generation, &look.shared.context.settings.cluster)
 }
 
-fn is_due(known: &CatalogLook, look: &Look<'_>, spec: &Spec) -> bool {
-    known.wish != look.wish || known.generation != spec.generation || known.next <= look.now
+/// A change of what has nothing to do with the catalogue, such as a number of pods, is no reason to look at it.
+fn wanted_hash(look: &Look<'_>, spec: &Spec) -> String {
+    let wanted = WantedCatalogue::of(&identity(look.object), &spec.pipeline, 0, &look.shared.context.settings.cluster);
+    hash::short(&format!("{wanted:?}"))
+}
+
+fn is_due(known: &CatalogLook, look: &Look<'_>, wanted_hash: &str) -> bool {
+    known.annotations != look.wish.annotations || known.wanted_hash != wanted_hash || known.next <= look.now
 }
 
 /// Up to a fifth less each time, so that pipelines that were made together part.

@@ -26,7 +26,7 @@ const OPERATOR: &str = "operator";
 /// Pipelines that are applied at one time.
 const SIDE_BY_SIDE: usize = 32;
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(1_800);
+const DEADLINE: Duration = Duration::from_mins(30);
 /// Goal of the seconds until a thousand pipelines are ready.
 const GOAL_READY_SECONDS: f64 = 60.0;
 /// Goal of the Kubernetes writes for each pipeline.

@@ -7,15 +7,11 @@
 mod difference;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 
-use k8s_openapi::NamespaceResourceScope;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stockpipeline::document::{GROUP, KIND};
 
@@ -153,10 +149,6 @@ pub(crate) struct Applier<'a> {
     changes: Vec<Change>,
 }
 
-/// Kinds that can be written.
-pub(crate) trait Written: Cached + Serialize + DeserializeOwned + Resource<Scope = NamespaceResourceScope> {}
-impl<K: Cached + Serialize + DeserializeOwned + Resource<Scope = NamespaceResourceScope>> Written for K {}
-
 /// Whose an object is.
 pub(crate) enum Ownership {
     /// The pipeline's.
@@ -180,7 +172,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Makes sure that an object is as declared, and returns it; None where that would take a write and there may be none.
-    pub(crate) async fn keep<K: Written>(&mut self, declared: K) -> Result<Option<Arc<K>>, ApplyError> {
+    pub(crate) async fn keep<K: Cached>(&mut self, declared: K) -> Result<Option<Arc<K>>, ApplyError> {
         let name = declared.name_any();
         let (declared, declared_hash) = declaration(&declared);
         let place = format!("{}/{name}", K::KIND);
@@ -222,7 +214,7 @@ impl<'a> Applier<'a> {
     }
 
     /// Makes sure that an object of ours is not there.
-    pub(crate) async fn drop<K: Written>(&mut self, name: &str) -> Result<(), ApplyError> {
+    pub(crate) async fn drop<K: Cached>(&mut self, name: &str) -> Result<(), ApplyError> {
         let Some(live) = K::cache(&self.shared.caches).get(&self.key, name) else { return Ok(()) };
         let is_ours = matches!(ownership(self.identity, &*live), Ownership::Ours);
         if !is_ours || live.meta().deletion_timestamp.is_some() {
@@ -255,7 +247,7 @@ impl<'a> Applier<'a> {
 
     /// Sends what is declared. What somebody made since we looked is a conflict, since a new object is applied without force and a
     /// known one by its uid.
-    async fn write<K: Written>(
+    async fn write<K: Cached>(
         &mut self,
         name: &str,
         mut declared: Value,
@@ -275,15 +267,12 @@ impl<'a> Applier<'a> {
         let live = serde_json::to_value(&written).expect("Kubernetes' types have text keys only, so they are always JSON");
         self.settled.insert(place, (declared_hash, hash::short(&difference::settled(live).to_string())));
         written.prune();
-        // The watch will say the same; until then a second look has to see what was written. What it has said of a later version stays.
-        let cache = K::cache(&self.shared.caches);
-        if !cache.get(&self.key, name).is_some_and(|known| is_later(&*known, &written)) {
-            cache.put(written.clone());
-        }
+        // The watch will say the same; until then a second look has to see what was written.
+        K::cache(&self.shared.caches).put_written(&written);
         Ok(Some(Arc::new(written)))
     }
 
-    async fn get<K: Written>(&self, name: &str) -> Result<Option<K>, ApplyError> {
+    async fn get<K: Cached>(&self, name: &str) -> Result<Option<K>, ApplyError> {
         let api: Api<K> = self.api();
         let limit = self.shared.context.settings.timing.kubernetes_timeout;
         within::<K, _>(limit, "get", name, api.get_opt(name)).await
@@ -302,7 +291,7 @@ impl<'a> Applier<'a> {
         within::<K, _>(self.shared.context.settings.timing.kubernetes_timeout, act, name, request).await
     }
 
-    fn api<K: Written>(&self) -> Api<K> {
+    fn api<K: Cached>(&self) -> Api<K> {
         Api::namespaced(self.shared.context.client.clone(), &self.identity.namespace)
     }
 }
@@ -325,7 +314,7 @@ pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownershi
 }
 
 /// Returns what is declared of an object as JSON, with its hash in an annotation, and the hash.
-pub(crate) fn declaration<K: Written>(declared: &K) -> (Value, String) {
+pub(crate) fn declaration<K: Cached>(declared: &K) -> (Value, String) {
     let mut declared = serde_json::to_value(declared).expect("Kubernetes' types have text keys only, so they are always JSON");
     let declared_hash = hash::short(&declared.to_string());
     declared["metadata"]["annotations"][hash_annotation()] = declared_hash.clone().into();
@@ -335,12 +324,6 @@ pub(crate) fn declaration<K: Written>(declared: &K) -> (Value, String) {
 /// Returns the annotation with the hash of what was declared last.
 pub(crate) fn hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
-}
-
-/// Returns whether one state of an object came after another.
-fn is_later(one: &impl Resource, other: &impl Resource) -> bool {
-    let version = |meta: &ObjectMeta| meta.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    version(one.meta()) > version(other.meta())
 }
 
 fn is_gone(error: &kube::Error) -> bool {

@@ -68,7 +68,7 @@ fn every_argument_reaches_its_setting() {
         timing: Timing {
             drift_interval: Some(Duration::from_secs(90)),
             status_interval: Duration::from_secs(20),
-            cleanup_deadline: Duration::from_secs(7200),
+            cleanup_deadline: Duration::from_hours(2),
             ..default.timing
         },
         grants: Grants {

@@ -45,7 +45,8 @@ pub struct CatalogReport {
     pub tables: Vec<TableStatus>,
     /// The crawler, for the status.
     pub crawler: Option<CrawlerStatus>,
-    /// The Athena objects, for the status. They have to be written before the next look: ids and claims are nowhere else.
+    /// The Athena objects, for the status; an empty one where nothing is left to remember. They have to be written before the next look: ids
+    /// and claims are nowhere else.
     pub athena: Option<AthenaStatus>,
     /// Things that others had changed and that were set right.
     pub corrections: i64,
@@ -131,6 +132,16 @@ impl CatalogState {
             workgroup: athena.map(|athena| athena.workgroup.clone()).filter(|name| !name.is_empty()),
             drift_corrections: glue.map_or(0, |glue| glue.drift_corrections),
         }
+    }
+}
+
+impl CatalogState {
+    /// Returns what the status remembers of Athena; None where that is nothing.
+    #[must_use]
+    pub fn remembered(&self) -> Option<AthenaStatus> {
+        let workgroup = self.workgroup.clone().unwrap_or_default();
+        let status = AthenaStatus { workgroup, named_queries: self.named_queries.clone(), views: self.views.clone() };
+        (status != AthenaStatus::default()).then_some(status)
     }
 }
 

@@ -48,7 +48,7 @@ impl Look<'_> {
     pub(super) async fn sync_athena(&self, verdict: &mut Verdict, tables_are_there: bool) -> Option<AthenaStatus> {
         let Some(wanted) = &self.wanted.athena else { return self.leave_athena(verdict).await };
         // The new workgroup stands in the status once it was searched for queries that carry this pipeline's mark.
-        let mut status = self.remembered();
+        let mut status = self.seen.remembered().unwrap_or_default();
         match self.sync_workgroup(wanted, verdict).await {
             Ok(true) => {}
             Ok(false) => return Some(status),
@@ -67,21 +67,13 @@ impl Look<'_> {
 
     /// Takes away what the spec has no longer, as far as the status remembers it.
     async fn leave_athena(&self, verdict: &mut Verdict) -> Option<AthenaStatus> {
-        let mut status = self.remembered();
+        let mut status = self.seen.remembered()?;
         for (name, id) in &self.seen.named_queries {
             self.delete_query(name, id, &mut status.named_queries, verdict).await;
         }
         self.drop_views(&[], &mut status.views, verdict).await;
-        let is_left = status.named_queries.is_empty() && status.views.is_empty();
-        if is_left { None } else { Some(status) }
-    }
-
-    fn remembered(&self) -> AthenaStatus {
-        AthenaStatus {
-            workgroup: self.seen.workgroup.clone().unwrap_or_default(),
-            named_queries: self.seen.named_queries.clone(),
-            views: self.seen.views.clone(),
-        }
+        let is_left = !status.named_queries.is_empty() || !status.views.is_empty();
+        Some(if is_left || !verdict.may_write() { status } else { AthenaStatus::default() })
     }
 
     /// Returns whether there is a workgroup to work in.

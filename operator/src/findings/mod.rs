@@ -16,7 +16,7 @@ mod tests;
 
 pub use availability::component;
 pub use pods::{PodFacts, Trouble};
-pub use records::{Lag, kafka_status, lag};
+pub use records::{Lag, count_partitions, kafka_status, lag};
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;

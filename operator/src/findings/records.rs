@@ -8,7 +8,7 @@ use stockpipeline::operations::Scaling;
 use stockpipeline::status::{Status, TopicReport};
 
 use super::{Evidence, WorkersSeen, target};
-use crate::crd::report::{KafkaStatus, LagStatus};
+use crate::crd::report::{GlueStatus, KafkaStatus, LagStatus};
 use crate::status::Finding;
 use crate::status::reason::{LagWithinBounds, TopicReady};
 
@@ -50,6 +50,24 @@ pub fn kafka_status(said: &[Status], pipeline: Option<&Pipeline>, now: Timestamp
             measured_at: Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
         }),
     })
+}
+
+/// Puts the partitions of tables into the status, as the sinks report them: of several, who has looked at all of them last knows best.
+pub fn count_partitions(glue: &mut GlueStatus, said: &[Status]) {
+    let database = glue.processed_table.split_once('.').map_or("", |(database, _)| database).to_owned();
+    for table in &mut glue.tables {
+        let name = format!("{database}.{}", table.name);
+        let reports =
+            said.iter().filter_map(|status| status.sink.as_ref()).flat_map(|sink| &sink.tables).filter(|found| found.table == name);
+        let mut reports: Vec<_> = reports.collect();
+        reports.sort_by_key(|found| found.audited_millis);
+        if let Some(count) = reports.iter().rev().find_map(|found| found.partitions) {
+            table.partitions = Some(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        if let Some(newest) = reports.iter().filter_map(|found| found.newest.as_ref()).max() {
+            table.last_partition = Some(newest.chars().take(1_024).collect());
+        }
+    }
 }
 
 /// Returns what was seen of the topic last.

@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document as documents;
 use stockpipeline::status::{
-    Class, Dependency, Failure, PartitionState, PartitionStatus, Reason as WorkerReason, Role, SlotStatus, Status, TopicDifference,
-    TopicReport, TopicState,
+    Class, Dependency, Failure, PartitionState, PartitionStatus, Reason as WorkerReason, Role, SlotStatus, Status, TablePartitions,
+    TopicDifference, TopicReport, TopicState,
 };
 
 use super::*;
+use crate::crd::report::{GlueStatus, TableStatus};
 use crate::status::reason::{Availability, LagWithinBounds, Reason, TopicReady};
 
 const MINIMAL: &str = include_str!("../../../pipeline/tests/fixtures/minimal.yaml");
@@ -421,6 +422,31 @@ fn every_reason_of_the_lag_is_reached() {
         let finding = found(case).lag;
         assert_eq!(finding.reason, expected, "{}", finding.message);
     }
+}
+
+#[test]
+fn partitions_of_tables_are_as_the_sink_that_looked_last_says() {
+    let table = |partitions, newest: &str, audited_millis| TablePartitions {
+        table: "market.ticks".to_owned(),
+        partitions,
+        newest: Some(newest.to_owned()),
+        audited_millis,
+    };
+    let sink = |table| {
+        let mut status = sink_status();
+        status.sink.as_mut().unwrap().tables = vec![table];
+        status
+    };
+    let said = [
+        sink(table(Some(9), "dt=2024-01-02", Some(1))),
+        sink(table(Some(3), "dt=2024-01-01", None)),
+        sink(table(None, "dt=2024-01-03", None)),
+    ];
+    let tables = ["ticks", "raw"].map(|name| TableStatus { name: name.to_owned(), partitions: Some(1), ..TableStatus::default() });
+    let mut glue = GlueStatus { processed_table: "market.ticks".to_owned(), tables: tables.into(), ..GlueStatus::default() };
+    count_partitions(&mut glue, &said);
+    assert_eq!((glue.tables[0].partitions, glue.tables[0].last_partition.as_deref()), (Some(9), Some("dt=2024-01-03")));
+    assert_eq!((glue.tables[1].partitions, glue.tables[1].last_partition.as_deref()), (Some(1), None));
 }
 
 #[test]

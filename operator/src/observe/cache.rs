@@ -1,11 +1,15 @@
 //! What the API server has, by the pipeline that it belongs to: filled by a watch, read without a request.
 //!
-//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here.
+//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here. Objects are kept as the JSON
+//! that they came as: a typed Deployment takes several times as much, most of it for fields that are not set.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use stockpipeline::document::GROUP;
 
 /// A pipeline by namespace and name.
@@ -19,14 +23,14 @@ pub(crate) struct Key {
 
 /// Objects of one kind. Clones share them.
 #[derive(Debug)]
-pub(crate) struct Cache<K>(Arc<RwLock<Objects<K>>>);
+pub(crate) struct Cache<K>(Arc<RwLock<Objects>>, PhantomData<fn() -> K>);
 
 /// Namespace and name of an object.
 type Place = (String, String);
 
-#[derive(Debug)]
-struct Objects<K> {
-    by_pipeline: HashMap<Key, BTreeMap<String, Arc<K>>>,
+#[derive(Debug, Default)]
+struct Objects {
+    by_pipeline: HashMap<Key, BTreeMap<String, Box<[u8]>>>,
     pipelines: HashMap<Place, Key>,
 }
 
@@ -41,36 +45,52 @@ impl Key {
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Arc::clone(&self.0), PhantomData)
     }
 }
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self(Arc::new(RwLock::new(Objects { by_pipeline: HashMap::new(), pipelines: HashMap::new() })))
+        Self(Arc::default(), PhantomData)
     }
 }
 
-impl<K: Resource> Cache<K> {
+impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     /// Returns an object of a pipeline.
     pub(crate) fn get(&self, pipeline: &Key, name: &str) -> Option<Arc<K>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name).cloned()
+        parse(self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name)?)
     }
 
     /// Returns every object of a pipeline by name.
     pub(crate) fn all(&self, pipeline: &Key) -> Vec<Arc<K>> {
         let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).filter_map(|json| parse(json)).collect()
     }
 
     /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
-    pub(crate) fn put(&self, object: K) -> Option<Key> {
+    pub(crate) fn put(&self, object: &K) -> Option<Key> {
+        self.put_unless(object, |_known| false)
+    }
+
+    /// Puts in what the API server has answered to a write. A watch may have brought a later state by then, which stays: nothing else
+    /// would ever say it again.
+    pub(crate) fn put_written(&self, object: &K) {
+        let version = |object: &K| object.meta().resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+        self.put_unless(object, |known| version(known) > version(object));
+    }
+
+    fn put_unless(&self, object: &K, is_kept: impl FnOnce(&K) -> bool) -> Option<Key> {
         let place = (object.namespace()?, object.name_any());
-        let key = Key::of(&object);
+        let key = Key::of(object);
+        let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known = objects.pipelines.get(&place).and_then(|key| objects.by_pipeline.get(key)?.get(&place.1));
+        if known.and_then(|json| parse::<K>(json)).is_some_and(|known| is_kept(&known)) {
+            return key;
+        }
         objects.take(&place);
         let key = key?;
-        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), Arc::new(object));
+        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), json.into_boxed_slice());
         objects.pipelines.insert(place, key.clone());
         Some(key)
     }
@@ -90,7 +110,12 @@ impl<K: Resource> Cache<K> {
     }
 }
 
-impl<K> Objects<K> {
+/// What was written by a type is read by it.
+fn parse<K: DeserializeOwned>(json: &[u8]) -> Option<Arc<K>> {
+    serde_json::from_slice(json).ok().map(Arc::new)
+}
+
+impl Objects {
     fn take(&mut self, place: &Place) -> Option<Key> {
         let key = self.pipelines.remove(place)?;
         if let Some(objects) = self.by_pipeline.get_mut(&key) {
@@ -123,9 +148,9 @@ mod tests {
     #[test]
     fn an_object_is_found_by_its_pipeline_until_it_goes() {
         let cache = Cache::default();
-        assert_eq!(cache.put(object("a", Some("one"))), Some(key("one")));
-        cache.put(object("b", Some("one")));
-        cache.put(object("c", Some("two")));
+        assert_eq!(cache.put(&object("a", Some("one"))), Some(key("one")));
+        cache.put(&object("b", Some("one")));
+        cache.put(&object("c", Some("two")));
         assert_eq!(cache.all(&key("one")).len(), 2);
         assert!(cache.get(&key("one"), "c").is_none());
         assert_eq!(cache.remove(&object("a", None)), Some(key("one")));
@@ -135,22 +160,42 @@ mod tests {
     #[test]
     fn an_object_that_changes_its_pipeline_is_found_once() {
         let cache = Cache::default();
-        cache.put(object("a", Some("one")));
-        cache.put(object("a", Some("two")));
+        cache.put(&object("a", Some("one")));
+        cache.put(&object("a", Some("two")));
         assert!(cache.get(&key("one"), "a").is_none());
         assert!(cache.get(&key("two"), "a").is_some());
-        assert_eq!(cache.put(object("a", None)), None);
+        assert_eq!(cache.put(&object("a", None)), None);
         assert!(cache.get(&key("two"), "a").is_none());
     }
 
     #[test]
     fn what_a_new_list_lacks_is_gone() {
         let cache = Cache::default();
-        cache.put(object("a", Some("one")));
-        cache.put(object("b", Some("two")));
+        cache.put(&object("a", Some("one")));
+        cache.put(&object("b", Some("two")));
         let kept = HashSet::from([("n".to_owned(), "b".to_owned())]);
         assert!(cache.retain(Some("other"), &kept).is_empty(), "another namespace says nothing about this one");
         assert_eq!(cache.retain(None, &kept), [key("one")]);
         assert!(cache.get(&key("two"), "b").is_some());
+    }
+
+    #[test]
+    fn an_answer_never_replaces_what_a_watch_has_said_since() {
+        let cache = Cache::<ConfigMap>::default();
+        let of = |version: &str| {
+            let mut object = object("a", Some("one"));
+            object.metadata.resource_version = Some(version.to_owned());
+            object
+        };
+        let known = || cache.get(&key("one"), "a").unwrap().metadata.resource_version.clone();
+        cache.put_written(&of("9"));
+        cache.put(&of("12"));
+        cache.put_written(&of("10"));
+        assert_eq!(known().as_deref(), Some("12"));
+        cache.put_written(&of("100"));
+        assert_eq!(known().as_deref(), Some("100"));
+        // A watch is believed whatever it says: etcd may have been restored to an older state.
+        cache.put(&of("3"));
+        assert_eq!(known().as_deref(), Some("3"));
     }
 }

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `cache` | finds objects by their pipeline |
 //! | `watch` | keeps the caches |
+//! | `stored` | a pipeline as the cache keeps it |
 //! | `seen` | puts together what there is of one pipeline |
 
 mod cache;
 mod seen;
+mod stored;
 mod watch;
 
 pub(crate) use cache::Key;
 pub(crate) use seen::Seen;
+pub(crate) use stored::Stored;
 pub(crate) use watch::{Cached, Caches, Watches};

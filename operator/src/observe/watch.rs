@@ -14,6 +14,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,9 @@ pub(crate) struct Caches {
 }
 
 /// A kind whose objects are cached.
-pub(crate) trait Cached: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Send + Sync + 'static {
+pub(crate) trait Cached:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
     /// Name of the kind, for errors and metrics.
     const KIND: &'static str;
 
@@ -180,7 +183,7 @@ impl Watches {
         let _ended = self.tasks.join_next().await;
     }
 
-    fn add<K: Cached + DeserializeOwned>(&mut self, namespace: Option<&String>, selector: &str) {
+    fn add<K: Cached>(&mut self, namespace: Option<&String>, selector: &str) {
         let api: Api<K> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
@@ -202,7 +205,7 @@ struct Kept<K> {
 }
 
 /// Keeps a cache as the API server is. Errors of the watch are logged and tried again with backoff, for ever.
-async fn keep<K: Cached + DeserializeOwned>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>) {
+async fn keep<K: Cached>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>) {
     let mut events = watch(api, config)
         .default_backoff()
         .modify(|object: &mut K| {
@@ -219,14 +222,14 @@ async fn keep<K: Cached + DeserializeOwned>(api: Api<K>, config: watcher::Config
             }
             Ok(Event::InitApply(object)) => {
                 fresh.insert((object.namespace().unwrap_or_default(), object.name_any()));
-                kept.cache.put(object).into_iter().collect()
+                kept.cache.put(&object).into_iter().collect()
             }
             Ok(Event::InitDone) => {
                 let gone = kept.cache.retain(kept.namespace.as_deref(), &std::mem::take(&mut fresh));
                 kept.listed.cancel();
                 gone
             }
-            Ok(Event::Apply(object)) => kept.cache.put(object).into_iter().collect(),
+            Ok(Event::Apply(object)) => kept.cache.put(&object).into_iter().collect(),
             Ok(Event::Delete(object)) => kept.cache.remove(&object).into_iter().collect(),
             Err(error) => {
                 warn!(kind = K::KIND, error = chain(&error), "failed to watch; it is tried again");

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Client, Resource, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 use stockpipeline::document::Document;
 use stockpipeline::launch::STATUS_PATH;
@@ -75,15 +75,12 @@ impl Cluster<'_> {
         given["metadata"]["namespace"] = self.namespace.into();
         let last_applied = live.as_ref().and_then(|live| live.annotations().get(LAST_APPLIED));
         let last_applied: Option<Value> = last_applied.and_then(|text| serde_json::from_str(text).ok());
-        let answer = match last_applied {
-            Some(last) => {
-                let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-                pipelines.patch(self.name, &parameters, &Patch::Merge(three_way(&last, &given))).await
-            }
-            None => {
-                let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply(field_manager) };
-                pipelines.patch(self.name, &parameters, &Patch::Apply(&given)).await
-            }
+        let answer = if let Some(last) = last_applied {
+            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
+            pipelines.patch(self.name, &parameters, &Patch::Merge(three_way(&last, &given))).await
+        } else {
+            let parameters = PatchParams { dry_run: true, force: true, ..PatchParams::apply(field_manager) };
+            pipelines.patch(self.name, &parameters, &Patch::Apply(&given)).await
         };
         let change = |act, fields| ObjectChange { object: self.object(), act, restarts_pods: false, fields };
         let after = match answer {
@@ -239,7 +236,7 @@ fn counts(live: Option<&StockPipeline>, sinks: Option<&Deployment>, spec: &Spec)
 
 /// Returns the children as the operator declares them, in its order.
 fn declared(mut children: Children, spec: &Spec) -> Vec<Declared> {
-    fn add<K: Resource<DynamicType = ()> + crate::apply::Written>(all: &mut Vec<Declared>, child: Option<K>) {
+    fn add<K: crate::observe::Cached>(all: &mut Vec<Declared>, child: Option<K>) {
         all.extend(child.map(|child| Declared { resource: ApiResource::erase::<K>(&()), object: declaration(&child).0 }));
     }
     let mut all = Vec::new();

@@ -36,7 +36,7 @@ fn plain(object: &Value) -> Value {
     let Some(members) = object.as_object_mut() else { return object };
     members.remove("status");
     if let Some(Value::Object(metadata)) = members.get_mut("metadata") {
-        VOLATILE.iter().for_each(|name| drop(metadata.remove(*name)));
+        metadata.retain(|name, _| !VOLATILE.contains(&name.as_str()));
         if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
             annotations.retain(|name, _| name != LAST_APPLIED && !name.starts_with("deployment.kubernetes.io/"));
         }
@@ -108,10 +108,10 @@ fn compare_places(path: &str, before: &[Value], after: &[Value], found: &mut Vec
 /// Returns the items of a list by their names, when each has one that no other has.
 fn by_name(items: &[Value]) -> Option<Vec<(&str, &Value)>> {
     let named: Vec<(&str, &Value)> = items.iter().map(|item| Some((item.get("name")?.as_str()?, item))).collect::<Option<_>>()?;
-    let mut names: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    names.dedup();
-    (names.len() == named.len()).then_some(named)
+    let mut different: Vec<&str> = named.iter().map(|(name, _)| *name).collect();
+    different.sort_unstable();
+    different.dedup();
+    (different.len() == named.len()).then_some(named)
 }
 
 /// An absent member, a null and an empty one are the same to the API server.

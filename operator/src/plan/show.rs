@@ -116,11 +116,10 @@ impl Page {
 
     fn line(&mut self, depth: usize, sign: &str, text: &str) {
         let code = match (self.colour, sign) {
-            (Colour::Never, _) => "",
             (Colour::Always, "+") => "\x1b[32m",
             (Colour::Always, "~") => "\x1b[33m",
             (Colour::Always, "-" | "!") => "\x1b[31m",
-            (Colour::Always, _) => "",
+            (Colour::Always | Colour::Never, _) => "",
         };
         let end = if code.is_empty() { "" } else { "\x1b[0m" };
         let space = if sign.is_empty() { "" } else { " " };

@@ -27,27 +27,27 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
 
 /// Does what a JSON patch of RFC 6902 says, as far as `add`, `replace`, `remove` and `test` go.
 pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), Refused> {
-    for step in patch.as_array().into_iter().flatten() {
-        let path = step["path"].as_str().unwrap_or_default();
-        let (parent, last) = path.rsplit_once('/').ok_or_else(|| Refused::bad("a JSON patch needs paths"))?;
+    for operation in patch.as_array().into_iter().flatten() {
+        let place = operation["path"].as_str().unwrap_or_default();
+        let (parent, last) = place.rsplit_once('/').ok_or_else(|| Refused::bad("a JSON patch needs paths"))?;
         let last = last.replace("~1", "/").replace("~0", "~");
-        let missing = || Refused { status: axum::http::StatusCode::UNPROCESSABLE_ENTITY, reason: "Invalid", message: path.to_owned() };
+        let missing = || Refused { status: axum::http::StatusCode::UNPROCESSABLE_ENTITY, reason: "Invalid", message: place.to_owned() };
         let parent = target.pointer_mut(parent).ok_or_else(missing)?;
-        match (step["op"].as_str().unwrap_or_default(), parent) {
+        match (operation["op"].as_str().unwrap_or_default(), parent) {
             ("test", parent) => {
                 let found = match &*parent {
                     Value::Array(items) => last.parse::<usize>().ok().and_then(|index| items.get(index)),
                     other => other.get(&last),
                 };
-                if found != Some(&step["value"]) {
+                if found != Some(&operation["value"]) {
                     return Err(missing());
                 }
             }
             ("add" | "replace", Value::Object(members)) => {
-                members.insert(last, step["value"].clone());
+                members.insert(last, operation["value"].clone());
             }
-            ("add", Value::Array(items)) if last == "-" => items.push(step["value"].clone()),
-            ("add", Value::Array(items)) => items.insert(last.parse().map_err(|_| missing())?, step["value"].clone()),
+            ("add", Value::Array(items)) if last == "-" => items.push(operation["value"].clone()),
+            ("add", Value::Array(items)) => items.insert(last.parse().map_err(|_| missing())?, operation["value"].clone()),
             ("remove", Value::Object(members)) => drop(members.remove(&last).ok_or_else(missing)?),
             ("remove", Value::Array(items)) => {
                 let index = last.parse::<usize>().ok().filter(|index| *index < items.len()).ok_or_else(missing)?;

@@ -148,7 +148,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn handle(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let user = token.trim_start_matches("Bearer ");
-    answer(&shared, (&method, &uri, user), &body).unwrap_or_else(|refused| refused.into_response())
+    answer(&shared, (&method, &uri, user), &body).unwrap_or_else(Refused::into_response)
 }
 
 fn answer(shared: &Shared, (method, uri, user): (&Method, &Uri, &str), body: &Bytes) -> Result<Response, Refused> {

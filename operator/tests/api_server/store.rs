@@ -104,13 +104,13 @@ impl Store {
                     return Err(Refused::exists(&key.name));
                 }
                 let applied = Applied::new();
-                Ok((StatusCode::CREATED, self.write(target, key, object, applied)?))
+                Ok((StatusCode::CREATED, self.write(target, &key, object, applied)?))
             }
             Act::Replace => {
                 let (key, object) = (target.key(None)?, parse()?);
                 let stored = self.objects.get(&key).ok_or_else(|| Refused::not_found(&key.name))?;
                 let applied = stored.applied.clone();
-                Ok((StatusCode::OK, self.write(target, key, object, applied)?))
+                Ok((StatusCode::OK, self.write(target, &key, object, applied)?))
             }
             Act::Patch => self.patch(target, &parse()?),
             Act::Delete => {
@@ -167,12 +167,12 @@ impl Store {
         } else {
             merge::merge(&mut object, patch);
         }
-        Ok((status, self.write(target, key, object, applied)?))
+        Ok((status, self.write(target, &key, object, applied)?))
     }
 
     /// Stores an object as a create, replace or patch has made it. One that changes nothing leaves its version as it is.
-    fn write(&mut self, target: &Target, key: Key, mut object: Value, applied: Applied) -> Result<Value, Refused> {
-        let before = self.get(&key).cloned();
+    fn write(&mut self, target: &Target, key: &Key, mut object: Value, applied: Applied) -> Result<Value, Refused> {
+        let before = self.get(key).cloned();
         if let (Some(before), Some(version)) = (&before, object["metadata"]["resourceVersion"].as_str())
             && before["metadata"]["resourceVersion"] != version
         {
@@ -187,9 +187,9 @@ impl Store {
             return Err(Refused::conflict(format!("uid of {} does not match", key.name)));
         }
         object = target.within(before.as_deref(), object);
-        self.stamp(&key, before.as_deref(), &mut object);
+        self.stamp(key, before.as_deref(), &mut object);
         if before.as_deref().is_some_and(|before| same(before, &object)) {
-            if let Some(stored) = self.objects.get_mut(&key).filter(|_| !target.dry_run) {
+            if let Some(stored) = self.objects.get_mut(key).filter(|_| !target.dry_run) {
                 stored.applied = applied;
             }
             return Ok(target.view(&object));
@@ -199,9 +199,9 @@ impl Store {
             let finished = !object["metadata"]["deletionTimestamp"].is_null() && finalizers(&object) == 0;
             let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
             self.objects.insert(key.clone(), Stored { object: Arc::new(object.clone()), applied });
-            self.note(kind, &key);
+            self.note(kind, key);
             if finished {
-                self.remove(&key);
+                self.remove(key);
             }
         }
         Ok(target.view(&object))
@@ -257,7 +257,9 @@ impl Store {
         let is_owned =
             |object: &Value| object["metadata"]["ownerReferences"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == uid));
         let owned: Vec<Key> = self.objects.iter().filter(|(_, stored)| is_owned(&stored.object)).map(|(key, _)| key.clone()).collect();
-        owned.iter().for_each(|key| self.delete(key));
+        for key in &owned {
+            self.delete(key);
+        }
     }
 
     fn note(&mut self, kind: &'static str, key: &Key) {

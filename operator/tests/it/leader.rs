@@ -62,7 +62,7 @@ async fn a_released_lease_is_taken_at_once() {
     let server = ApiServer::start().await;
     let mut first = leading(&server, "first").await;
     // Only the watch can tell this one in time.
-    let mut second = elector(&server, "second", Duration::from_secs(3600));
+    let mut second = elector(&server, "second", Duration::from_hours(1));
     let waiting = tokio::spawn(async move {
         second.acquire().await.unwrap();
         second

@@ -20,3 +20,4 @@ mod program;
 mod reconcile;
 #[path = "../simulation/mod.rs"]
 mod simulation;
+mod worker_status;

@@ -47,7 +47,7 @@ pub(crate) struct Simulation {
 
 impl Simulation {
     /// Starts to play in all namespaces.
-    pub(crate) async fn start(client: Client, part: Part) -> Self {
+    pub(crate) async fn start(client: Client, played: Part) -> Self {
         let (sinks, producers) = bind_both().await;
         let port = sinks.local_addr().unwrap().port();
         let mut tasks = Vec::new();
@@ -55,7 +55,7 @@ impl Simulation {
             let router = Router::new().route(STATUS_PATH, get(async move || axum::Json(status)));
             tasks.push(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
         }
-        tasks.push(match part {
+        tasks.push(match played {
             Part::Nodes => tokio::spawn(run_pods(client)),
             Part::NodesAndControllers => tokio::spawn(roll_out_all(client)),
         });

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use stockpipeline_operator::catalog::CLAIMED;
+use stockpipeline_operator::crd::report::AthenaStatus;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
-use super::stage::{Stage, changes, condition};
+use super::stage::{Stage, changes, condition, sorted};
 
 const DATABASE: &str = "market_data";
 const VIEW: &str = "us_equities_latest";
@@ -17,7 +18,8 @@ const QUERY: &str = "name: daily-ohlc";
 async fn athena_objects_are_as_documented() {
     let stage = Stage::settled().await;
     let stored = stage.stored();
-    let athena: BTreeMap<_, _> = stored.iter().filter(|(name, _)| name.starts_with("query") || name.starts_with("workgroup")).collect();
+    let is_athena = |name: &str| name.starts_with("query") || name.starts_with("workgroup");
+    let athena: BTreeMap<_, _> = stored.iter().filter(|(name, _)| is_athena(name)).map(|(name, value)| (name, sorted(value))).collect();
     insta::assert_json_snapshot!("athena", athena);
     insta::assert_snapshot!("view_statement", stage.aws.world().athena.statements.join("\n"));
     let status = stage.status.athena.clone().unwrap();
@@ -187,7 +189,8 @@ async fn athena_objects_go_with_their_section() {
     stage.text.replace_range(start..end, "");
     let report = stage.look().await;
     assert_eq!(changes(&report), ["delete saved query daily-ohlc", "delete view market_data.us_equities_latest"]);
-    assert_eq!(stage.status.athena, None);
+    assert_eq!(stage.status.athena, Some(AthenaStatus::default()), "nothing is left to remember");
+    assert_eq!(changes(&stage.look().await), [""; 0], "and nothing is deleted twice");
     let world = stage.aws.world();
     assert!(world.athena.queries.is_empty());
     assert!(!world.glue.databases[DATABASE].tables.contains_key(VIEW));

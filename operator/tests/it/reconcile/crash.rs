@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::stage::Stage;
 
+/// Runs at one time: most of each is waiting.
+const SIDE_BY_SIDE: usize = 6;
 /// More writes than a pipeline takes to be made.
 const WRITES: usize = 12;
 const KINDS: [&str; 7] =
@@ -69,8 +72,8 @@ async fn run(dies_after: Option<usize>) -> Vec<Value> {
 #[tokio::test]
 async fn whichever_write_was_the_last_the_end_is_the_same() {
     let expected = run(None).await;
-    for writes in 0..WRITES {
-        let found = run(Some(writes)).await;
+    let runs = futures::stream::iter(0..WRITES).map(async |writes| (writes, run(Some(writes)).await)).buffer_unordered(SIDE_BY_SIDE);
+    for (writes, found) in runs.collect::<Vec<_>>().await {
         assert_eq!(found.len(), expected.len(), "after {writes} writes");
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!(found, expected, "after {writes} writes");
@@ -86,7 +89,7 @@ async fn refusals_of_the_api_server_are_ridden_out() {
     let counted = Arc::clone(&patches);
     // Every other write fails, whatever it is.
     stage.server.set_fault(Some(Box::new(move |method, _| {
-        let is_refused = method == "PATCH" && counted.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let is_refused = method == "PATCH" && counted.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         is_refused.then_some(StatusCode::INTERNAL_SERVER_ERROR)
     })));
     stage.start().await;

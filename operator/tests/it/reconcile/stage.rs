@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use aws_credential_types::Credentials;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,6 +18,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use stockpipeline::document;
 use stockpipeline::status::{PartitionState, PartitionStatus, Role, Status, TopicReport, TopicState};
+use stockpipeline_operator::catalogue::{Catalogue, Options};
 use stockpipeline_operator::controller::{self, Context, ControllerError};
 use stockpipeline_operator::crd::StockPipeline;
 use stockpipeline_operator::metrics::Metrics;
@@ -25,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api_server::{ApiServer, Key, Write};
+use crate::aws_endpoint::AwsEndpoint;
 
 /// How long anything may take to be as a test wants it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -45,6 +48,7 @@ pub(super) struct Stage {
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
     pub(super) client: Client,
+    pub(super) aws: Option<AwsEndpoint>,
     workers: Workers,
     running: Option<Running>,
 }
@@ -55,8 +59,11 @@ struct Running {
 }
 
 /// What the workers of each role say, and how often they were asked.
+type Said = BTreeMap<&'static str, (Option<Status>, usize)>;
+
+/// The workers' endpoints.
 #[derive(Clone, Default)]
-struct Workers(Arc<Mutex<BTreeMap<&'static str, (Option<Status>, usize)>>>);
+struct Workers(Arc<Mutex<Said>>);
 
 impl Stage {
     /// Starts an API server, workers' endpoints and a controller.
@@ -75,7 +82,7 @@ impl Stage {
         settings.timing.status_interval = Duration::from_millis(100);
         settings.timing.worker_timeout = Duration::from_millis(500);
         let client = server.client();
-        Self { server, settings, metrics: Metrics::default(), client, workers, running: None }
+        Self { server, settings, metrics: Metrics::default(), client, aws: None, workers, running: None }
     }
 
     /// Starts a controller that remembers nothing.
@@ -86,11 +93,37 @@ impl Stage {
         let context = Context {
             client: Client::try_from(config).unwrap(),
             settings: Arc::new(self.settings.clone()),
-            catalogue: None,
+            catalogue: self.aws.as_ref().map(|_| self.catalogue()),
             metrics: self.metrics.clone(),
         };
         let task = tokio::spawn(controller::run(context, stop.clone()));
         self.running = Some(Running { stop, task });
+    }
+
+    /// Starts Glue and Athena as well, which the controller may call.
+    pub(super) async fn with_aws() -> Self {
+        let mut stage = Self::idle().await;
+        let aws = AwsEndpoint::start().await;
+        stage.settings.grants.endpoints = [aws.url.clone()].into();
+        stage.settings.timing.drift_interval = Some(Duration::from_secs(1));
+        stage.aws = Some(aws);
+        stage.start().await;
+        stage
+    }
+
+    fn catalogue(&self) -> Catalogue {
+        let credentials = Some(Credentials::new("AKIAOWN", "secret", None, None, "test"));
+        let options = Options { glue_per_second: 10_000, athena_per_second: 10_000, credentials };
+        Catalogue::with_options(&self.settings, self.metrics.clone(), options)
+    }
+
+    /// Gives a spec a catalogue at the endpoint.
+    pub(super) fn catalogued(&self) -> impl Fn(&mut Value) + use<> {
+        let url = self.aws.as_ref().unwrap().url.clone();
+        move |spec| {
+            spec["aws"] = json!({ "region": "us-east-1", "endpoints": { "glue": url, "athena": url } });
+            spec["glue"] = json!({ "database": { "name": "market", "create": true }, "tables": { "processed": "ticks" } });
+        }
     }
 
     /// Stops the controller, and says how long that took.

@@ -1,0 +1,104 @@
+//! A `StockPipeline` as the cache keeps it: its metadata, and the rest as the JSON that it came as. So an object that cannot be read is
+//! listed like any other, and a thousand of them take little.
+
+use std::borrow::Cow;
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use crate::crd::StockPipeline;
+
+/// A resource that may be unreadable: then only its metadata is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    metadata: ObjectMeta,
+    phase: Option<String>,
+    rest: Box<[u8]>,
+}
+
+impl Stored {
+    /// Returns the resource.
+    ///
+    /// # Errors
+    /// What is wrong with it, when it is not what the definition says.
+    pub(crate) fn read(&self) -> Result<StockPipeline, serde_json::Error> {
+        let mut members: Map<String, Value> = serde_json::from_slice(&self.rest)?;
+        // A type of the API has to have metadata; it is put in as it is below.
+        members.insert("metadata".to_owned(), Value::Object(Map::new()));
+        let mut object: StockPipeline = serde_json::from_value(Value::Object(members))?;
+        object.metadata.clone_from(&self.metadata);
+        Ok(object)
+    }
+
+    /// Returns the phase that stands in its status.
+    pub(crate) fn phase(&self) -> Option<&str> {
+        self.phase.as_deref()
+    }
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let mut members = Map::deserialize(deserializer)?;
+        let metadata = members.remove("metadata").unwrap_or_default();
+        let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
+        let phase = members.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str).map(str::to_owned);
+        let rest = serde_json::to_vec(&members).map_err(D::Error::custom)?.into_boxed_slice();
+        Ok(Self { metadata, phase, rest })
+    }
+}
+
+impl Resource for Stored {
+    type DynamicType = ();
+    type Scope = <StockPipeline as Resource>::Scope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        StockPipeline::kind(&())
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        StockPipeline::group(&())
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        StockPipeline::version(&())
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        StockPipeline::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_in_comes_out_and_what_cannot_be_read_has_its_metadata() {
+        let metadata = json!({ "name": "a", "namespace": "n", "generation": 3, "annotations": { "a/b": "c" } });
+        let well = json!({
+            "apiVersion": "stockpipeline.dev/v1alpha1", "kind": "StockPipeline", "metadata": metadata,
+            "spec": { "b": 1, "a": [1.5, null] }, "status": { "phase": "Running" },
+        });
+        let stored: Stored = serde_json::from_value(well.clone()).unwrap();
+        assert_eq!(stored.phase(), Some("Running"));
+        assert_eq!(stored.read().unwrap(), serde_json::from_value(well.clone()).unwrap());
+        let mut poisoned = well;
+        poisoned["status"]["conditions"] = json!("none");
+        let stored: Stored = serde_json::from_value(poisoned).unwrap();
+        assert!(stored.read().is_err());
+        assert_eq!((stored.meta().name.as_deref(), stored.meta().generation), (Some("a"), Some(3)));
+    }
+}

@@ -1,0 +1,107 @@
+//! The catalogue comes before whatever writes for it, and a foreign table before nothing.
+
+use serde_json::{Value, json};
+
+use super::stage::Stage;
+use crate::aws_endpoint::FaultKind;
+
+fn columns(stage: &Stage) -> Vec<String> {
+    let aws = stage.aws.as_ref().unwrap();
+    let world = aws.world();
+    let table = &world.glue.table("market", "ticks").input;
+    let columns = table["StorageDescriptor"]["Columns"].as_array().cloned().unwrap_or_default();
+    columns.iter().map(|column| column["Name"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn sink_hash(stage: &Stage) -> Value {
+    let object = stage.get("deployments", "demo-sink");
+    object.pointer("/spec/template/metadata/annotations/stockpipeline.dev~1config-hash").cloned().unwrap_or_default()
+}
+
+fn add_a_column(spec: &mut Value) {
+    let columns = spec["schema"]["columns"].as_array_mut().unwrap();
+    columns.push(json!({ "name": "volume", "type": "Bigint" }));
+}
+
+#[tokio::test]
+async fn tables_are_there_before_workers_and_at_rest_neither_is_written() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    aws.fault("CreateTable", 2, FaultKind::Refuse(400, "AccessDeniedException"));
+    stage.apply("demo", stage.catalogued()).await;
+    stage.until_condition("demo", "CatalogSynced", "False/AccessDenied").await;
+    let waits = stage.until_condition("demo", "SinkAvailable", "False/RollingOut").await;
+    assert!(waits.contains("wait for the catalogue"), "{waits}");
+    assert!(stage.server.list("deployments").is_empty());
+    aws.heal();
+    stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
+    stage.ready("demo").await;
+    assert!(columns(&stage).contains(&"close".to_owned()));
+    assert_eq!(stage.get("stockpipelines", "demo")["status"]["glue"]["processedTable"], "market.ticks");
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    aws.forget_calls();
+    stage.until("there was a look for drift", |_| aws.calls("GetTable") > 0).await;
+    assert!(aws.writes().values().all(|count| *count == 0), "{:?}", aws.writes());
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_added_column_is_in_glue_before_sinks_roll_and_they_keep_running_until_then() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    stage.apply("demo", stage.catalogued()).await;
+    stage.ready("demo").await;
+    let before = sink_hash(&stage);
+    aws.fault("UpdateTable", 1_000, FaultKind::Refuse(400, "AccessDeniedException"));
+    let catalogued = stage.catalogued();
+    stage
+        .apply("demo", |spec| {
+            catalogued(spec);
+            add_a_column(spec);
+        })
+        .await;
+    stage.until_condition("demo", "CatalogSynced", "False/AccessDenied").await;
+    stage.look_twice().await;
+    assert_eq!(sink_hash(&stage), before, "no sink writes a column that the table lacks");
+    aws.heal();
+    stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
+    stage.until("sinks roll", |stage| sink_hash(stage) != before).await;
+    assert_eq!(columns(&stage).last().map(String::as_str), Some("volume"));
+}
+
+#[tokio::test]
+async fn drift_of_a_table_is_corrected_counted_and_told() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    stage.apply("demo", stage.catalogued()).await;
+    stage.ready("demo").await;
+    aws.world().glue.edit("market", "ticks", |table| {
+        table["StorageDescriptor"]["Columns"].as_array_mut().unwrap().pop();
+    });
+    stage.until("the column is back", |stage| columns(stage).contains(&"close".to_owned())).await;
+    stage.until("it is counted", |stage| stage.get("stockpipelines", "demo")["status"]["glue"]["driftCorrections"] == 1).await;
+    stage.until("it is told", |stage| stage.server.list("events").iter().any(|event| event["reason"] == "DriftCorrected")).await;
+    assert_eq!(stage.written_at_rest().await.len(), 0);
+}
+
+#[tokio::test]
+async fn tables_are_deleted_with_the_pipeline_where_its_policy_says_so() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    let catalogued = stage.catalogued();
+    stage
+        .apply("demo", |spec| {
+            catalogued(spec);
+            spec["deletionPolicy"] = json!({ "tables": "Delete" });
+        })
+        .await;
+    stage.ready("demo").await;
+    aws.fault("DeleteTable", 1, FaultKind::Refuse(400, "ThrottlingException"));
+    stage.delete("demo").await;
+    for pod in ["demo-sink-1", "demo-producer-1"] {
+        stage.until("Deployments go", |stage| stage.get("deployments", "demo-sink").is_null()).await;
+        stage.remove("pods", pod).await;
+    }
+    stage.until("it is gone", |stage| stage.get("stockpipelines", "demo").is_null()).await;
+    assert!(aws.calls("DeleteTable") >= 2, "the first one was throttled");
+}
