@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::Value;
 use stockpipeline::document::{GROUP, KIND};
@@ -267,11 +267,8 @@ impl<'a> Applier<'a> {
         let live = serde_json::to_value(&written).expect("Kubernetes' types have text keys only, so they are always JSON");
         self.settled.insert(place, (declared_hash, hash::short(&difference::settled(live).to_string())));
         written.prune();
-        // The watch will say the same; until then a second look has to see what was written. What it has said of a later version stays.
-        let cache = K::cache(&self.shared.caches);
-        if !cache.get(&self.key, name).is_some_and(|known| is_later(&*known, &written)) {
-            cache.put(&written);
-        }
+        // The watch will say the same; until then a second look has to see what was written.
+        K::cache(&self.shared.caches).put_written(&written);
         Ok(Some(Arc::new(written)))
     }
 
@@ -327,12 +324,6 @@ pub(crate) fn declaration<K: Cached>(declared: &K) -> (Value, String) {
 /// Returns the annotation with the hash of what was declared last.
 pub(crate) fn hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
-}
-
-/// Returns whether one state of an object came after another.
-fn is_later(one: &impl Resource, other: &impl Resource) -> bool {
-    let version = |meta: &ObjectMeta| meta.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-    version(one.meta()) > version(other.meta())
 }
 
 fn is_gone(error: &kube::Error) -> bool {

@@ -69,10 +69,25 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
 
     /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
     pub(crate) fn put(&self, object: &K) -> Option<Key> {
+        self.put_unless(object, |_known| false)
+    }
+
+    /// Puts in what the API server has answered to a write. A watch may have brought a later state by then, which stays: nothing else
+    /// would ever say it again.
+    pub(crate) fn put_written(&self, object: &K) {
+        let version = |object: &K| object.meta().resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+        self.put_unless(object, |known| version(known) > version(object));
+    }
+
+    fn put_unless(&self, object: &K, is_kept: impl FnOnce(&K) -> bool) -> Option<Key> {
         let place = (object.namespace()?, object.name_any());
         let key = Key::of(object);
         let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let known = objects.pipelines.get(&place).and_then(|key| objects.by_pipeline.get(key)?.get(&place.1));
+        if known.and_then(|json| parse::<K>(json)).is_some_and(|known| is_kept(&known)) {
+            return key;
+        }
         objects.take(&place);
         let key = key?;
         objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), json.into_boxed_slice());
@@ -162,5 +177,25 @@ mod tests {
         assert!(cache.retain(Some("other"), &kept).is_empty(), "another namespace says nothing about this one");
         assert_eq!(cache.retain(None, &kept), [key("one")]);
         assert!(cache.get(&key("two"), "b").is_some());
+    }
+
+    #[test]
+    fn an_answer_never_replaces_what_a_watch_has_said_since() {
+        let cache = Cache::<ConfigMap>::default();
+        let of = |version: &str| {
+            let mut object = object("a", Some("one"));
+            object.metadata.resource_version = Some(version.to_owned());
+            object
+        };
+        let known = || cache.get(&key("one"), "a").unwrap().metadata.resource_version.clone();
+        cache.put_written(&of("9"));
+        cache.put(&of("12"));
+        cache.put_written(&of("10"));
+        assert_eq!(known().as_deref(), Some("12"));
+        cache.put_written(&of("100"));
+        assert_eq!(known().as_deref(), Some("100"));
+        // A watch is believed whatever it says: etcd may have been restored to an older state.
+        cache.put(&of("3"));
+        assert_eq!(known().as_deref(), Some("3"));
     }
 }

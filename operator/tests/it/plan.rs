@@ -95,7 +95,7 @@ impl Stage {
     }
 
     /// Plans, and makes sure that it was only a plan.
-    async fn plan_and_write_nothing(&self, document: &Value, arguments: &[&str]) -> (i32, String, String) {
+    fn plan_and_write_nothing(&self, document: &Value, arguments: &[&str]) -> (i32, String, String) {
         let before = (self.state(), self.aws.writes());
         let outcome = tokio::task::block_in_place(|| self.plan(document, arguments));
         let written: Vec<Written> = self.server.writes().into_iter().filter(|write| write.user == "planner" && !write.dry_run).collect();
@@ -145,7 +145,7 @@ fn contains_all(text: &str, parts: &[&str]) {
 async fn a_new_pipeline_is_planned_and_written_nowhere() {
     let stage = Stage::new().await;
     let document = stage.document(|_| {});
-    let (code, text, said) = stage.plan_and_write_nothing(&document, &[]).await;
+    let (code, text, said) = stage.plan_and_write_nothing(&document, &[]);
     assert_eq!(code, 2, "{text}{said}");
     contains_all(
         &text,
@@ -163,7 +163,7 @@ async fn a_new_pipeline_is_planned_and_written_nowhere() {
     );
     assert!(!text.contains("NetworkPolicy"), "the installed operator makes none:\n{text}");
     assert!(!text.contains('\x1b'), "colours are for terminals");
-    let (code, text, _) = stage.plan_and_write_nothing(&document, &["-o", "json"]).await;
+    let (code, text, _) = stage.plan_and_write_nothing(&document, &["-o", "json"]);
     let plan: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((code, &plan["pipelines"][0]["resource"]["act"]), (2, &json!("create")));
     assert_eq!(plan["pipelines"][0]["problems"], json!([]));
@@ -175,14 +175,14 @@ async fn what_the_operator_has_done_is_planned_no_more_and_what_changes_is() {
     let operator = stage.operate().await;
     stage.apply(&stage.document(|_| {})).await;
     stage.settled().await;
-    let (code, text, said) = stage.plan_and_write_nothing(&stage.document(|_| {}), &[]).await;
+    let (code, text, said) = stage.plan_and_write_nothing(&stage.document(|_| {}), &[]);
     assert_eq!((code, text.contains("Nothing to change.")), (0, true), "{text}{said}");
 
     let grown = stage.document(|spec| {
         spec["sink"]["worker"] = json!({ "replicas": 2 });
         spec["schema"]["columns"].as_array_mut().unwrap().push(json!({ "name": "volume", "type": "Bigint" }));
     });
-    let (code, text, said) = stage.plan_and_write_nothing(&grown, &[]).await;
+    let (code, text, said) = stage.plan_and_write_nothing(&grown, &[]);
     assert_eq!(code, 2, "{text}{said}");
     contains_all(
         &text,
@@ -214,7 +214,7 @@ async fn what_others_have_changed_is_planned_as_a_correction() {
     let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(stage.server.client(), NAMESPACE);
     let patch = json!({ "spec": { "replicas": 7 } });
     api.patch("demo-sink", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    let (code, text, said) = stage.plan_and_write_nothing(&document, &[]).await;
+    let (code, text, said) = stage.plan_and_write_nothing(&document, &[]);
     assert_eq!(code, 2, "{text}{said}");
     contains_all(&text, &["~ Deployment demo-sink (correct what others have changed)", "~ spec.replicas: 7 -> 1"]);
 }
@@ -239,7 +239,7 @@ async fn what_is_in_the_way_is_said_and_ends_with_1() {
         (&good, &["--operator-namespace=nowhere"], "found no Deployment of the operator"),
         (&good, &["--", "--no-such-argument"], "--no-such-argument"),
     ] {
-        let (code, text, said) = stage.plan_and_write_nothing(document, arguments).await;
+        let (code, text, said) = stage.plan_and_write_nothing(document, arguments);
         assert_eq!(code, 1, "{expected}: {text}{said}");
         assert!(format!("{text}{said}").contains(expected), "{expected} is not in\n{text}{said}");
     }

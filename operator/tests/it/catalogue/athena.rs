@@ -8,7 +8,7 @@ use stockpipeline_operator::crd::report::AthenaStatus;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
-use super::stage::{Stage, changes, condition};
+use super::stage::{Stage, changes, condition, sorted};
 
 const DATABASE: &str = "market_data";
 const VIEW: &str = "us_equities_latest";
@@ -18,7 +18,8 @@ const QUERY: &str = "name: daily-ohlc";
 async fn athena_objects_are_as_documented() {
     let stage = Stage::settled().await;
     let stored = stage.stored();
-    let athena: BTreeMap<_, _> = stored.iter().filter(|(name, _)| name.starts_with("query") || name.starts_with("workgroup")).collect();
+    let is_athena = |name: &str| name.starts_with("query") || name.starts_with("workgroup");
+    let athena: BTreeMap<_, _> = stored.iter().filter(|(name, _)| is_athena(name)).map(|(name, value)| (name, sorted(value))).collect();
     insta::assert_json_snapshot!("athena", athena);
     insta::assert_snapshot!("view_statement", stage.aws.world().athena.statements.join("\n"));
     let status = stage.status.athena.clone().unwrap();

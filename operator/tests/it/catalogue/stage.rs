@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_credential_types::Credentials;
+use serde_json::Value;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::operations::DeletionPolicy;
 use stockpipeline::{Pipeline, document};
@@ -127,7 +128,7 @@ impl Stage {
     }
 
     /// Returns everything that Glue and Athena hold, in a form that can be compared; versions and ids left out.
-    pub(super) fn stored(&self) -> BTreeMap<String, serde_json::Value> {
+    pub(super) fn stored(&self) -> BTreeMap<String, Value> {
         let world = self.aws.world();
         let mut stored = BTreeMap::new();
         for (name, database) in &world.glue.databases {
@@ -157,6 +158,18 @@ fn catalogue(settings: &Settings, metrics: &Metrics) -> Catalogue {
     let credentials = Some(Credentials::new("AKIAOWN", "secret", None, None, "test"));
     let options = Options { glue_per_second: 10_000, athena_per_second: 10_000, credentials };
     Catalogue::with_options(settings, metrics.clone(), options)
+}
+
+/// Returns a value with its members in order: the SDK sends maps in any.
+pub(super) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members: BTreeMap<&String, Value> = members.iter().map(|(name, member)| (name, sorted(member))).collect();
+            members.into_iter().map(|(name, member)| (name.clone(), member)).collect()
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
 }
 
 /// Returns what was changed, in words.
