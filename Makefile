@@ -26,7 +26,7 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
 
-e2e: ## the same promises against a real Kafka broker (downloads it; needs a Java runtime)
+e2e: ## the same promises against a real Kafka broker and Kubernetes API server (needs Java, Go 1.26, Python 3)
 	e2e/run
 
 golden: ## writes the golden files again after a change that is meant to change them; read the diff

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use stockpipeline_worker::metrics::{ProducerMetrics, Registry, SinkMetrics, StoreMetrics};
+use stockpipeline_worker::metrics::{PartitionMetrics, ProducerMetrics, Registry, SinkMetrics, StoreMetrics};
 
 const PREFIX: &str = "stockpipeline_";
 /// What the operator's own names start with.
@@ -16,6 +16,7 @@ fn exported() -> BTreeSet<String> {
     metrics.set_lag_records(0, 0);
     metrics.dead_letters(&BTreeMap::from([("invalid_json", 0)]));
     StoreMetrics::register(&mut sink).observe("GetObject", "200", 0.001);
+    PartitionMetrics::register(&mut sink).request("GetTable", "200");
     let mut producer = Registry::new("producer");
     let _metrics = ProducerMetrics::register(&mut producer);
     let text = sink.render() + &producer.render();
