@@ -12,7 +12,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::accept;
 use crate::apply::ApplyError;
@@ -280,10 +280,12 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, ready: CancellationToken
             metrics.reconciled(outcome(error.retry()), seconds);
             let wait = error.retry().delay(memory.failures, memory.chance(memory.failures));
             let (namespace, name) = (key.namespace, key.name);
-            if matches!(error, ReconcileError::Panicked) {
-                error!(namespace, name, "a reconcile has panicked, which is a bug");
-            } else {
-                warn!(namespace, name, error = chain(&error), ?wait, "failed to reconcile");
+            match (&error, error.retry()) {
+                (ReconcileError::Panicked, _) => error!(namespace, name, "a reconcile has panicked, which is a bug"),
+                (_, Retry::Fast) => debug!(namespace, name, error = chain(&error), ?wait, "somebody else was faster"),
+                (_, Retry::Backoff | Retry::User | Retry::Terminal) => {
+                    warn!(namespace, name, error = chain(&error), ?wait, "failed to reconcile");
+                }
             }
             Ok(Action::requeue(wait))
         }

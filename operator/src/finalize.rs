@@ -12,7 +12,6 @@ use stockpipeline::operations::DeletionPolicy;
 
 use crate::accept::{self, Spec, identity};
 use crate::apply::{Applier, ApplyError};
-use crate::catalog::CatalogState;
 use crate::crd::StockPipeline;
 use crate::desired::{Children, CleanUp, Counts, Wanted, clean_up_name};
 use crate::error::Retry;
@@ -258,8 +257,7 @@ async fn catalogue(look: &Look<'_>, memory: &Remembered, spec: &Spec, policy: De
     if let Some(pause) = memory.pause.as_ref().filter(|_| memory.is_paused(&look.wish, look.now)) {
         return Part::Failed(pause.retry, pause.message.clone());
     }
-    let status = memory.written.as_ref().map(|written| &written.status).or(look.object.status.as_ref());
-    match catalogue.remove(&wanted, &CatalogState::of(status), policy).await {
+    match catalogue.remove(&wanted, &sync::state(look, memory), policy).await {
         Ok(_removal) => Part::Done,
         Err(error) => Part::Failed(error.retry(), error.to_string()),
     }

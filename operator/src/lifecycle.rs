@@ -13,7 +13,7 @@ use crate::events;
 use crate::findings;
 use crate::memory::{Remembered, after};
 use crate::observe::Seen;
-use crate::reconcile::{Look, reported};
+use crate::reconcile::Look;
 use crate::scaler::{self, Drain, Drained, History, Observed};
 use crate::status::Finding;
 use crate::status::reason::{Reason, Suspended};
@@ -45,7 +45,7 @@ pub(crate) fn decide(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, spec
 }
 
 fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: DesiredState, lag: Option<u64>) -> Drain {
-    let before = reported(look.object).iter().find(|condition| condition.type_ == "Suspended");
+    let before = look.reported().iter().find(|condition| condition.type_ == "Suspended");
     let was = |reason: Suspended| before.filter(|condition| condition.reason == reason.meaning().label);
     if desired == DesiredState::Drained {
         // An operator that has just started goes on with the drain that it finds.

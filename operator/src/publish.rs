@@ -21,7 +21,7 @@ use crate::events;
 use crate::findings::{self, Evidence};
 use crate::identity::{Identity, MANAGER, Role};
 use crate::memory::{Remembered, Written};
-use crate::reconcile::{Look, Looked, reported};
+use crate::reconcile::{Look, Looked};
 use crate::status::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
 use crate::status::{Deletion, Finding, Findings, conditions, is_worth_writing, phase};
 use crate::sync;
@@ -40,7 +40,7 @@ pub(crate) struct Report {
 impl Report {
     /// Returns the status of a pipeline.
     pub(crate) fn of(look: &Look<'_>, identity: &Identity, evidence: Evidence<'_>, spec: Option<&Spec>, catalog: &CatalogReport) -> Self {
-        let before = look.object.status.as_ref();
+        let before = look.known.as_ref();
         let generation = look.object.metadata.generation.unwrap_or(0);
         let (sink, producer, pipeline) = (evidence.sink, evidence.producer, evidence.pipeline);
         let findings = findings::findings(evidence);
@@ -56,7 +56,7 @@ impl Report {
             status: StockPipelineStatus {
                 observed_generation: Some(generation),
                 phase: Some(phase(&findings).label().to_owned()),
-                conditions: conditions(&findings, generation, reported(look.object), look.now),
+                conditions: conditions(&findings, generation, look.reported(), look.now),
                 producer: findings::component(identity, Role::Producer, &producer, pipeline),
                 sink: findings::component(identity, Role::Sink, &sink, pipeline),
                 kafka: findings::kafka_status(sink.said, pipeline, look.now).or(known),
@@ -79,8 +79,8 @@ impl Report {
         let status = StockPipelineStatus {
             observed_generation: Some(generation),
             phase: Some(phase(&findings).label().to_owned()),
-            conditions: conditions(&findings, generation, reported(look.object), look.now),
-            ..look.object.status.clone().unwrap_or_default()
+            conditions: conditions(&findings, generation, look.reported(), look.now),
+            ..look.known.clone().unwrap_or_default()
         };
         Self { status }
     }
@@ -110,20 +110,19 @@ fn unknown(accepted: Finding<Accepted>) -> Findings {
 /// # Errors
 /// [`ApplyError`] when the API server does not take it.
 pub(crate) async fn publish(look: &Look<'_>, memory: &mut Remembered, report: Report, news: Vec<Event>) -> Result<(), ApplyError> {
-    let before = last_written(look.object, memory, look.now).cloned();
+    let before = look.known.as_ref();
     let since = memory.written.as_ref().map_or(Duration::MAX, |written| age(look.now, written.at));
     let mut events = news;
-    if is_worth_writing(before.as_ref(), &report.status, since) {
+    if is_worth_writing(before, &report.status, since) {
         write(look.shared, &look.object.metadata, &report.status, memory, look.now).await?;
-        let conditions = before.map(|status| status.conditions).unwrap_or_default();
-        events.extend(events::of_transitions(&conditions, &report.status.conditions));
+        events.extend(events::of_transitions(look.reported(), &report.status.conditions));
     }
     tell(look.shared, look.object, events).await;
     Ok(())
 }
 
 /// Returns what stands in the status, also while the cache does not have our own last write yet.
-fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered, now: Timestamp) -> Option<&'a StockPipelineStatus> {
+pub(crate) fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered, now: Timestamp) -> Option<&'a StockPipelineStatus> {
     let version = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
     let cached = version(object.metadata.resource_version.as_deref());
     match &memory.written {

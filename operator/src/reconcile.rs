@@ -13,6 +13,7 @@ use crate::catalog::CatalogReport;
 use crate::children::{self, Gate, InForce};
 use crate::controller::Shared;
 use crate::crd::StockPipeline;
+use crate::crd::report::StockPipelineStatus;
 use crate::desired::Counts;
 use crate::error::Retry;
 use crate::events;
@@ -67,12 +68,19 @@ pub(crate) struct Looked {
 pub(crate) struct Look<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) object: &'a StockPipeline,
+    /// The status that was written last, which the cache may not have yet.
+    pub(crate) known: Option<StockPipelineStatus>,
     pub(crate) wish: Wish,
     pub(crate) is_read_only: bool,
     pub(crate) now: Timestamp,
 }
 
 impl Look<'_> {
+    /// Returns the conditions that were reported last.
+    pub(crate) fn reported(&self) -> &[Condition] {
+        self.known.as_ref().map_or(&[], |status| &status.conditions)
+    }
+
     /// Returns the value of one of the annotations.
     pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
         annotation(&self.object.metadata, name)
@@ -98,7 +106,8 @@ pub(crate) async fn reconcile(object: &Stored, shared: &Shared, memory: &mut Rem
         }
     };
     let is_read_only = shared.context.settings.read_only || annotation(&pipeline.metadata, "read-only") == Some("true");
-    let look = Look { shared, object: &pipeline, wish: wish(&pipeline.metadata), is_read_only, now };
+    let known = publish::last_written(&pipeline, memory, now).cloned();
+    let look = Look { shared, object: &pipeline, known, wish: wish(&pipeline.metadata), is_read_only, now };
     if pipeline.metadata.deletion_timestamp.is_some() {
         return Box::pin(finalize::finalize(&look, memory)).await.map_err(ReconcileError::Apply);
     }
@@ -142,7 +151,6 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
     kept.changes = changes;
     shared.context.metrics.drift_corrected(corrections(&kept));
 
-    let before = look.object.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let declared_before = seen.sink.declared();
     seen.look_again(shared, &identity);
     let obstacle = kept.obstacle();
@@ -155,7 +163,7 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
         deletion: None,
         sink: seen.sink.workers(kept.counts.sinks, obstacle.0.as_ref()),
         producer: seen.producer.workers(kept.counts.producers, obstacle.1.as_ref()),
-        reported: &before,
+        reported: look.reported(),
         acknowledged: look.annotation("reconcile-requested-at").and_then(|text| text.parse().ok()),
     };
     let report = Report::of(look, &identity, evidence, in_force.as_ref(), &kept.catalog);

@@ -24,10 +24,8 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
         // What was written is told once.
         return CatalogReport { corrections: 0, changes: Vec::new(), ..known.report.clone() };
     }
-    // The last status may not have reached the API server; what it remembers of Athena is nowhere else.
-    let status = memory.written.as_ref().map(|written| &written.status).or(look.object.status.as_ref());
     let mode = if look.is_read_only { Mode::DryRun } else { Mode::Apply };
-    let report = Box::pin(catalogue.sync(&wanted, &CatalogState::of(status), mode)).await;
+    let report = Box::pin(catalogue.sync(&wanted, &state(look, memory), mode)).await;
     let failures = match (report.retry, &memory.catalogue) {
         (None, _) => 0,
         (Some(_), Some(known)) if known.annotations == look.wish.annotations && known.wanted_hash == wanted_hash => {
@@ -40,6 +38,16 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
     let annotations = look.wish.annotations.clone();
     memory.catalogue = Some(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() });
     report
+}
+
+/// Returns what is remembered of the catalogue. What the last look says of Athena is nowhere else until a status has it.
+pub(crate) fn state(look: &Look<'_>, memory: &Remembered) -> CatalogState {
+    let latest = memory.catalogue.as_ref().and_then(|known| known.report.athena.clone());
+    let mut status = look.known.clone();
+    if latest.is_some() {
+        status.get_or_insert_default().athena = latest;
+    }
+    CatalogState::of(status.as_ref())
 }
 
 /// Returns what a pipeline wants of the catalogue.

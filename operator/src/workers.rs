@@ -75,8 +75,8 @@ impl Workers {
             .timeout(timeout)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(1)
+            // A connection kept open to each of thousands of pods would take more than opening one now and then.
+            .pool_max_idle_per_host(0)
             .build()?;
         Ok(Self { http, port, timeout, metrics, at_once: Arc::new(Semaphore::new(AT_ONCE)) })
     }
