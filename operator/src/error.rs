@@ -23,6 +23,9 @@ const FAST: Duration = Duration::from_millis(200);
 const FIRST: Duration = Duration::from_secs(1);
 /// No wait is longer than this.
 const LONGEST: Duration = Duration::from_mins(5);
+/// What an API server that enforces permissions of owners says while it does not know a definition that was made just now: no permission is
+/// missing, and seconds later it does.
+const UNMAPPED: &str = "cannot find RESTMapping";
 /// How often in a row somebody else may be faster before it counts as an outside system that fails.
 const FAST_ATTEMPTS: u32 = 5;
 
@@ -45,6 +48,7 @@ impl Retry {
     pub fn of_kubernetes(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() || status.is_not_found() => Self::Fast,
+            kube::Error::Api(status) if status.is_forbidden() && status.message.contains(UNMAPPED) => Self::Backoff,
             kube::Error::Api(status) if status.is_forbidden() => Self::User,
             kube::Error::Api(status) if status.is_invalid() || status.code == 400 => Self::Terminal,
             _ => Self::Backoff,
@@ -117,7 +121,9 @@ mod tests {
 
     #[test]
     fn answers_of_the_api_server_have_a_class() {
-        for (code, reason, expected) in [
+        let unmapped = "cannot set blockOwnerDeletion: cannot find RESTMapping for APIVersion stockpipeline.dev/v1alpha1";
+        for (code, message, expected) in [
+            (403, unmapped, Retry::Backoff),
             (409, "Conflict", Retry::Fast),
             (409, "AlreadyExists", Retry::Fast),
             (404, "NotFound", Retry::Fast),
@@ -128,8 +134,9 @@ mod tests {
             (500, "InternalError", Retry::Backoff),
             (503, "ServiceUnavailable", Retry::Backoff),
         ] {
-            let status = Status { code, reason: reason.to_owned(), ..Status::default() };
-            assert_eq!(Retry::of_kubernetes(&kube::Error::Api(status.boxed())), expected, "{code} {reason}");
+            let reason = if code == 403 { "Forbidden" } else { message };
+            let status = Status { code, reason: reason.to_owned(), message: message.to_owned(), ..Status::default() };
+            assert_eq!(Retry::of_kubernetes(&kube::Error::Api(status.boxed())), expected, "{code} {message}");
         }
     }
 }
