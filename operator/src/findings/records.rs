@@ -89,7 +89,7 @@ pub(super) fn topic(sinks: &WorkersSeen<'_>) -> Finding<TopicReady> {
     } else {
         topic.message.clone()
     };
-    Finding { reason: topic.state.into(), message }
+    Finding { reason: topic.state, message }
 }
 
 pub(super) fn within_bounds(lag: Option<&Lag>, evidence: &Evidence<'_>) -> Finding<LagWithinBounds> {

@@ -2,7 +2,9 @@
 //!
 //! Each list is one exhaustive match, so that a new reason cannot be shown without saying what it means.
 
-use stockpipeline::status::{Reason as WorkerReason, TopicState};
+use stockpipeline::status::Reason as WorkerReason;
+/// How the topic compares with what the pipeline asks for, as the sinks report it.
+pub use stockpipeline::status::TopicState as TopicReady;
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,29 +82,6 @@ impl Reason for Accepted {
     }
 }
 
-/// How the topic compares with what the pipeline asks for, as the sinks report it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TopicReady {
-    /// As asked for.
-    InSync,
-    /// Being made.
-    Creating,
-    /// Settings differ and were not changed.
-    ConfigDrift,
-    /// Other numbers of partitions or replicas than asked for, which cannot be changed.
-    PartitionMismatch,
-    /// There is no such topic and nobody makes it.
-    NotFound,
-    /// Kafka refuses the credentials or the access.
-    AuthFailed,
-    /// No broker answers.
-    BrokerUnreachable,
-    /// Only looked at, never changed.
-    Observed,
-    /// No sink has looked.
-    NotMeasured,
-}
-
 impl Reason for TopicReady {
     fn meaning(self) -> Meaning {
         match self {
@@ -115,22 +94,6 @@ impl Reason for TopicReady {
             Self::BrokerUnreachable => of("BrokerUnreachable", Truth::False, Outlook::Waiting),
             Self::Observed => of("Observed", Truth::True, Outlook::Settled),
             Self::NotMeasured => of("NotMeasured", Truth::Unknown, Outlook::Progressing),
-        }
-    }
-}
-
-impl From<TopicState> for TopicReady {
-    fn from(state: TopicState) -> Self {
-        match state {
-            TopicState::InSync => Self::InSync,
-            TopicState::Creating => Self::Creating,
-            TopicState::ConfigDrift => Self::ConfigDrift,
-            TopicState::PartitionMismatch => Self::PartitionMismatch,
-            TopicState::NotFound => Self::NotFound,
-            TopicState::AuthFailed => Self::AuthFailed,
-            TopicState::BrokerUnreachable => Self::BrokerUnreachable,
-            TopicState::Observed => Self::Observed,
-            TopicState::NotMeasured => Self::NotMeasured,
         }
     }
 }
