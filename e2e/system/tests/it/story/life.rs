@@ -42,9 +42,8 @@ async fn a_pipeline_is_scaled_changed_stopped_broken_and_mended_and_every_row_is
 
 /// Three sinks and three producers, and back.
 async fn scale(pipeline: &mut Pipeline) {
-    pipeline.scale(3).await;
+    // In this order: what is applied says one sink, and the scaled number is the user's own.
     pipeline.change(|spec| spec["producer"]["worker"]["replicas"] = 3.into()).await;
-    // An applied document says one sink; the scaled number is the user's own.
     pipeline.scale(3).await;
     pipeline.until_workers("sink", 3).await;
     pipeline.until_workers("producer", 3).await;

@@ -110,7 +110,7 @@ async fn rows(stage: &Stage) -> Option<(u64, u64)> {
 /// Asserts that the pipeline took with it what its policy names, and the release what is the release's.
 async fn nothing_is_left(stage: &Stage) {
     for prefix in ["raw/daily-bars/", "processed/daily-bars/", "_stockpipeline/daily-bars/"] {
-        let keys = stage.bucket_named("stockpipeline-demo").keys(prefix).await;
+        let keys = stage.bucket.named("stockpipeline-demo").keys(prefix).await;
         assert!(keys.is_empty(), "{prefix} still holds {keys:?}");
     }
     let schemas = stage.trino.query("show schemas").await.unwrap();
