@@ -92,6 +92,7 @@ pub fn findings(evidence: Evidence<'_>) -> Findings {
     Findings {
         topic: records::topic(&evidence.sink),
         lag: records::within_bounds(lag.as_ref(), &evidence),
+        is_all_stored: lag.as_ref().is_some_and(|lag| lag.total == 0),
         sink: availability::of_sinks(&evidence, lag.as_ref()),
         producer: availability::of_producers(&evidence),
         catalog: with_missing(evidence.catalog, evidence.sink.said),
