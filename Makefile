@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench e2e e2e-up e2e-down golden clean help
+.PHONY: demo test lint bench e2e e2e-up e2e-down faults soak golden clean help
 
 CARGO ?= cargo
 # Folder of the demo's bucket.
@@ -29,6 +29,14 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 
 e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; README has the rest)
 	e2e/run
+
+faults: ## the list of faults on the whole system, each at full length (about 40 minutes)
+	E2E_SUITES=system E2E_SKIP=soak:: E2E_SECONDS=5400 e2e/run faults::
+
+# Minutes of `make soak`.
+MINUTES ?= 20
+soak: ## a steady rate with random faults, MINUTES=20 of it
+	E2E_SUITES=system E2E_SKIP=faults:: E2E_SECONDS=$$(( $(MINUTES) * 60 + 900 )) SOAK_MINUTES=$(MINUTES) e2e/run soak::
 
 e2e-up: ## a cluster of one node with three brokers, S3, Glue, Trino and both images on this machine, to try things (root)
 	e2e/stage up
