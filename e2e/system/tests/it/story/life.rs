@@ -10,7 +10,7 @@ use stockpipeline_e2e::stage::{RELEASE, SYSTEM, repository};
 use stockpipeline_e2e::{Dataset, Pipeline, Proof, Stage, claim, until};
 
 /// Seconds that the replay lasts where nothing holds it up.
-const LOAD: u64 = 100;
+const LOAD: u64 = 200;
 const SOON: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,8 +141,16 @@ async fn stand_still(pipeline: &mut Pipeline) {
 async fn outlive(mut pipeline: Pipeline, dataset: &Dataset) {
     let policy = pipeline.document["spec"]["deletionPolicy"].take();
     pipeline.document["spec"].as_object_mut().unwrap().remove("deletionPolicy");
-    kubectl(&["-n", &pipeline.namespace, "patch", &pipeline.resource(), "--type=json", "-p", r#"[{"op": "remove", "path": "/spec/deletionPolicy"}]"#])
-        .await;
+    kubectl(&[
+        "-n",
+        &pipeline.namespace,
+        "patch",
+        &pipeline.resource(),
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/spec/deletionPolicy"}]"#,
+    ])
+    .await;
     let keys = pipeline.stage.bucket.keys(&format!("{}/", pipeline.namespace)).await;
     pipeline.kubectl(&["delete", &pipeline.resource(), "--timeout=120s"]).await;
     until("no worker is left", async || (pods(&pipeline).await.is_empty()).then_some(())).await;
@@ -160,7 +168,8 @@ async fn outlive(mut pipeline: Pipeline, dataset: &Dataset) {
 
 /// Returns the ids of all pods, in order.
 async fn pods(pipeline: &Pipeline) -> Vec<String> {
-    let mut found: Vec<String> = [pipeline.pods("sink").await, pipeline.pods("producer").await].concat().into_iter().map(|pod| pod.uid).collect();
+    let mut found: Vec<String> =
+        [pipeline.pods("sink").await, pipeline.pods("producer").await].concat().into_iter().map(|pod| pod.uid).collect();
     found.sort();
     found
 }

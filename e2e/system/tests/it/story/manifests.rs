@@ -48,7 +48,9 @@ async fn every_example_is_one_that_its_reader_takes() {
     let schema = module(EKSCTL).await.join(EKSCTL_SCHEMA).display().to_string();
     let cluster = repository().join(CLUSTER).display().to_string();
     must(&stage.settings.python, &["-c", VALIDATE, &schema, &cluster], "").await;
-    claim(format_args!("{taken} objects of the examples pass a server-side dry run, Karpenter's by its own definitions; the cluster passes eksctl's schema"));
+    claim(format_args!(
+        "{taken} objects of the examples pass a server-side dry run, Karpenter's by its own definitions; the cluster passes eksctl's schema"
+    ));
 }
 
 /// Returns the files of a folder that are manifests.
@@ -58,7 +60,10 @@ fn manifests(folder: &Path) -> Vec<PathBuf> {
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
             found.extend(manifests(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") && !path.ends_with("values.yaml") && !path.ends_with(CLUSTER) {
+        } else if path.extension().is_some_and(|extension| extension == "yaml")
+            && !path.ends_with("values.yaml")
+            && !path.ends_with(CLUSTER)
+        {
             found.push(path);
         }
     }
