@@ -26,6 +26,8 @@ struct Scene {
     desired: u32,
     ready: u32,
     deployment: Value,
+    /// Generation of the Deployment that its controller has seen, of 1.
+    observed: i64,
     pods: Vec<Value>,
     obstacle: Option<Obstacle>,
     sinks: Vec<Status>,
@@ -84,6 +86,7 @@ fn well() -> Scene {
         desired: 1,
         ready: 1,
         deployment: json!({}),
+        observed: 1,
         pods: Vec::new(),
         obstacle: None,
         sinks: vec![sink_status()],
@@ -108,7 +111,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
     let pipeline = Pipeline::check(&document, UnknownFields::Error).unwrap().0;
     let deployment: Deployment = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 1 },
-        "status": { "observedGeneration": 1, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions") },
+        "status": { "observedGeneration": scene.observed, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions") },
     }))
     .unwrap();
     let facts: Vec<PodFacts> = scene
@@ -285,6 +288,13 @@ fn one_of_several_may_be_missing_and_the_only_one_may_not() {
         let finding = found(|s| (s.desired, s.ready) = (desired, ready)).sink;
         assert_eq!(finding.reason, expected, "{ready} of {desired}");
     }
+}
+
+#[test]
+fn a_change_that_the_pods_have_not_seen_is_not_called_ready() {
+    let finding = found(|s| s.observed = 0).sink;
+    assert_eq!(finding.reason, Availability::RollingOut);
+    assert!(finding.message.contains("1 of 1 ready as declared before"), "{}", finding.message);
 }
 
 #[test]
