@@ -36,6 +36,7 @@ struct Scene {
     reported: Vec<Condition>,
     acknowledged: Option<Timestamp>,
     accepted: bool,
+    verdict: Accepted,
 }
 
 fn now() -> Timestamp {
@@ -95,6 +96,7 @@ fn well() -> Scene {
         reported: Vec::new(),
         acknowledged: None,
         accepted: true,
+        verdict: Accepted::Valid,
     }
 }
 
@@ -132,7 +134,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
     findings(Evidence {
         now: now(),
         pipeline: scene.accepted.then_some(&pipeline),
-        accepted: Finding { reason: Accepted::Valid, message: String::new() },
+        accepted: Finding { reason: scene.verdict, message: "why".to_owned() },
         catalog: Finding { reason: scene.catalog, message: "as it is".to_owned() },
         suspended: Finding { reason: Suspended::Running, message: String::new() },
         deletion: None,
@@ -288,6 +290,16 @@ fn one_of_several_may_be_missing_and_the_only_one_may_not() {
         let finding = found(|s| (s.desired, s.ready) = (desired, ready)).sink;
         assert_eq!(finding.reason, expected, "{ready} of {desired}");
     }
+}
+
+#[test]
+fn who_breaks_a_spec_is_told_that_the_last_one_goes_on() {
+    let told = |verdict: Accepted, accepted: bool| found(|s| (s.verdict, s.accepted) = (verdict, accepted)).accepted.message;
+    for verdict in [Accepted::InvalidSpec, Accepted::UnsupportedChange] {
+        assert_eq!(told(verdict, true), "why; until then the spec that was accepted last stays in force");
+        assert_eq!(told(verdict, false), "why", "nothing was ever accepted");
+    }
+    assert_eq!(told(Accepted::Valid, true), "why");
 }
 
 #[test]
