@@ -100,6 +100,7 @@ fn unknown(accepted: Finding<Accepted>) -> Findings {
         sink: Finding { reason: Availability::ScaledToZero, message: nothing() },
         catalog: Finding { reason: CatalogSynced::NotRequired, message: nothing() },
         lag: Finding { reason: LagWithinBounds::NotMeasured, message: nothing() },
+        is_all_stored: false,
         suspended: Finding { reason: Suspended::Running, message: nothing() },
         deletion: None,
     }

@@ -86,12 +86,17 @@ pub fn findings(evidence: Evidence<'_>) -> Findings {
     });
     let accepted = match (evidence.accepted.reason, secret) {
         (Accepted::Valid, Some(message)) => Finding { reason: Accepted::SecretNotFound, message },
+        (Accepted::InvalidSpec | Accepted::UnsupportedChange, _) if evidence.pipeline.is_some() => {
+            let message = format!("{}; until then the spec that was accepted last stays in force", evidence.accepted.message);
+            Finding { reason: evidence.accepted.reason, message }
+        }
         _ => evidence.accepted.clone(),
     };
     let lag = records::lag(evidence.sink.said, evidence.pipeline);
     Findings {
         topic: records::topic(&evidence.sink),
         lag: records::within_bounds(lag.as_ref(), &evidence),
+        is_all_stored: lag.as_ref().is_some_and(|lag| lag.total == 0),
         sink: availability::of_sinks(&evidence, lag.as_ref()),
         producer: availability::of_producers(&evidence),
         catalog: with_missing(evidence.catalog, evidence.sink.said),

@@ -45,6 +45,8 @@ pub struct Findings {
     pub catalog: Finding<CatalogSynced>,
     /// How much is waiting.
     pub lag: Finding<LagWithinBounds>,
+    /// Whether the sinks say that nothing is waiting at all.
+    pub is_all_stored: bool,
     /// Whether the user has asked it to stand still.
     pub suspended: Finding<Suspended>,
     /// How far its deletion is; None while nobody deletes it.
@@ -134,9 +136,25 @@ fn ready(findings: &Findings, parts: &[Verdict]) -> Verdict {
         None => Verdict {
             condition: "Ready",
             meaning: Meaning { label: READY, truth: Truth::True, outlook: Outlook::Settled },
-            message: findings.sink.message.clone(),
+            message: contentment(findings),
         },
     }
+}
+
+/// Says what a pipeline that is as declared does.
+fn contentment(findings: &Findings) -> String {
+    if findings.suspended.reason != Suspended::Running {
+        findings.suspended.message.clone()
+    } else if is_completed(findings) {
+        format!("{}, and all of it is stored", findings.producer.message)
+    } else {
+        findings.sink.message.clone()
+    }
+}
+
+/// Returns whether a finite source is stored to its end; a few records that are still waiting are within bounds, but not stored.
+fn is_completed(findings: &Findings) -> bool {
+    findings.producer.reason == Availability::Completed && findings.is_all_stored
 }
 
 /// While no sink should run, none can look at the topic, and nothing depends on it.
@@ -217,7 +235,7 @@ pub fn phase(findings: &Findings) -> Phase {
         Phase::Degraded
     } else if any(Outlook::Progressing) {
         Phase::Pending
-    } else if findings.producer.reason == Availability::Completed && findings.lag.reason == LagWithinBounds::WithinTarget {
+    } else if is_completed(findings) {
         Phase::Completed
     } else {
         Phase::Running

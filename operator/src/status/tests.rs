@@ -19,6 +19,7 @@ fn well() -> Findings {
         sink: finding(Availability::Committing),
         catalog: finding(CatalogSynced::InSync),
         lag: finding(LagWithinBounds::WithinTarget),
+        is_all_stored: true,
         suspended: finding(Suspended::Running),
         deletion: None,
     }
@@ -65,7 +66,7 @@ fn ready_names_the_cause_and_the_phase_sums_up() {
         (
             |f| {
                 f.producer.reason = Availability::Completed;
-                f.lag.reason = LagWithinBounds::LagAboveTarget;
+                f.is_all_stored = false;
             },
             "Running Ready=True/Ready",
         ),
@@ -90,6 +91,23 @@ fn ready_names_the_cause_and_the_phase_sums_up() {
         assert_eq!(told(change), expected);
     }
     assert_eq!(told(|f| f.deletion = Some(Deletion::CleaningUp)), "Deleting Ready=True/Ready Reconciling=True/Deleting");
+}
+
+#[test]
+fn a_pipeline_that_is_as_declared_says_what_it_does() {
+    let says = |change: fn(&mut Findings)| {
+        let mut findings = well();
+        findings.sink.message = "2 of 2 ready".to_owned();
+        findings.producer.message = "the source has been produced to its end".to_owned();
+        findings.suspended.message = "all workers are stopped".to_owned();
+        change(&mut findings);
+        conditions(&findings, 1, &[], at(0)).swap_remove(0).message
+    };
+    assert_eq!(says(|_| {}), "2 of 2 ready");
+    assert_eq!(says(|f| f.suspended.reason = Suspended::Stopped), "all workers are stopped");
+    assert_eq!(says(|f| f.producer.reason = Availability::Completed), "the source has been produced to its end, and all of it is stored");
+    let waiting = |f: &mut Findings| (f.producer.reason, f.is_all_stored) = (Availability::Completed, false);
+    assert_eq!(says(waiting), "2 of 2 ready");
 }
 
 #[test]

@@ -38,6 +38,10 @@ const ROOM_WAIT: Duration = Duration::from_millis(5);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
 /// Pause after a look-up or a batch that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long brokers that were all away may take to say that they are back. Far below the time-outs of session and heartbeat.
+const ANSWER_WAIT: Duration = Duration::from_secs(1);
+/// How often that is asked.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 
 /// What was sent since the last commit.
 struct Batch {
@@ -75,6 +79,7 @@ pub(super) struct Session<'a> {
     /// Since when the group has moved on without us; nothing is sent before it assigns anew.
     stale_since: Option<Instant>,
     retry_at: Option<Instant>,
+    asked_at: Option<Instant>,
     outstanding: Vec<Outstanding>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -116,6 +121,7 @@ impl<'a> Session<'a> {
             started: Instant::now(),
             stale_since: None,
             retry_at: None,
+            asked_at: None,
             outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
             key: Vec::new(),
             value: Vec::new(),
@@ -310,7 +316,22 @@ impl<'a> Session<'a> {
         self.batch.as_ref().map_or(IDLE_WAIT, |batch| interval.saturating_sub(batch.opened.elapsed()))
     }
 
+    /// Asks whether the brokers are back. A client says when the last one goes; that one is back shows in what it answers, and a
+    /// producer that has nothing to send is answered nothing.
+    fn look_for_brokers(&mut self, report: &mut Report) {
+        let is_away = self.context.clients.trouble().is_some_and(|trouble| trouble.reason == crate::kafka::Reason::BrokerUnreachable);
+        let is_asked = self.asked_at.is_some_and(|at| at.elapsed() < ASK_EVERY);
+        if !is_away || is_asked || self.idle_wait().is_zero() {
+            return;
+        }
+        self.asked_at = Some(Instant::now());
+        if self.group.is_answered(ANSWER_WAIT) {
+            report.succeeded(self.context);
+        }
+    }
+
     fn show(&mut self, report: &mut Report) {
+        self.look_for_brokers(report);
         let state = if self.positions.is_empty() {
             if self.group.metadata().is_some() && self.pending.is_empty() { State::Idle } else { State::Joining }
         } else if self.is_complete() {

@@ -178,6 +178,12 @@ impl Group {
         self.metadata.as_ref()
     }
 
+    /// Returns whether a broker answers within a time.
+    #[must_use]
+    pub fn is_answered(&self, timeout: Duration) -> bool {
+        self.consumer.fetch_metadata(Some(&self.topic), timeout).is_ok()
+    }
+
     /// Returns the committed rows of slots, as far as this replay has committed any.
     ///
     /// # Errors

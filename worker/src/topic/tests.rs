@@ -61,3 +61,23 @@ fn trouble_of_the_slots_topic_shows_in_the_report() {
     assert_eq!(combine(fine.clone(), &fine), fine);
     assert_eq!(combine(broken.clone(), &fine), broken);
 }
+
+#[test]
+fn a_broker_that_does_not_know_a_new_topic_yet_is_not_unreachable() {
+    let none = BTreeMap::new();
+    let observed = Wanted { is_managed: false, ..wanted(&none) };
+    let refused = |code: RDKafkaErrorCode| KafkaError::Refused {
+        act: "describe configs of topic",
+        target: "t".to_owned(),
+        code,
+        message: code.to_string(),
+    };
+    for (wanted, code, expected) in [
+        (wanted(&none), RDKafkaErrorCode::UnknownTopicOrPartition, TopicState::Creating),
+        (observed, RDKafkaErrorCode::UnknownTopicOrPartition, TopicState::BrokerUnreachable),
+        (wanted(&none), RDKafkaErrorCode::NotEnoughReplicas, TopicState::BrokerUnreachable),
+    ] {
+        let report = failed(&wanted, Some(&found(4, 3)), &refused(code));
+        assert_eq!(report.state, expected, "{}: {}", report.message, wanted.is_managed);
+    }
+}

@@ -11,7 +11,7 @@ use super::stage::{Replay, SLOTS, Times, assert_delivered, quick, read, wait_unt
 
 struct Stage {
     replay: Replay,
-    _broker: EmbeddedBroker,
+    broker: EmbeddedBroker,
     _folder: TempDir,
 }
 
@@ -33,7 +33,7 @@ fn stage(rows: u64) -> Stage {
         rows_per_second: None,
         config: quick(),
     };
-    Stage { replay, _broker: broker, _folder: folder }
+    Stage { replay, broker, _folder: folder }
 }
 
 #[test]
@@ -157,4 +157,18 @@ fn production_is_held_back_until_records_are_durable() {
     });
     assert_eq!(running.join().unwrap(), Outcome::Completed);
     assert_delivered(&stage.replay, 3_000, Times::Once);
+}
+
+/// Nothing is sent any more, so that no answer tells of the broker's return.
+#[test]
+fn producer_that_is_done_notices_that_its_brokers_are_back() {
+    let stage = stage(100);
+    let running = stage.replay.start(WhenDone::Stay);
+    wait_until("all is done", || running.is_complete());
+    let is_failing = || running.status.read().kafka.failing_since_millis.is_some();
+    stage.broker.mock().broker_down(1).unwrap();
+    wait_until("the brokers are missed", is_failing);
+    stage.broker.mock().broker_up(1).unwrap();
+    wait_until("the brokers are seen again", || !is_failing());
+    assert_eq!(running.stop().unwrap(), Outcome::Stopped);
 }

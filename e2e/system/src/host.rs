@@ -1,0 +1,112 @@
+//! The workers' program on this machine: the audit, and workers beside those of the pods.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use crate::pipeline::{KEYS, Pipeline};
+use crate::program::run;
+use crate::wait::until;
+
+/// The document and the Secrets of a pipeline as files, as a pod has them mounted.
+#[derive(Debug)]
+struct Mounted {
+    folder: TempDir,
+}
+
+impl Mounted {
+    fn of(pipeline: &Pipeline) -> Self {
+        let mounted = Self { folder: tempfile::tempdir().expect("there is a temporary folder") };
+        let settings = &pipeline.stage.settings;
+        let keys = mounted.folder.path().join("secrets").join(KEYS);
+        std::fs::create_dir_all(&keys).expect("the folder can be written");
+        for (name, value) in [("accessKeyId", &settings.access_key_id), ("secretAccessKey", &settings.secret_access_key)] {
+            std::fs::write(keys.join(name), value).expect("the folder can be written");
+        }
+        std::fs::write(mounted.document(), pipeline.document.to_string()).expect("the folder can be written");
+        mounted
+    }
+
+    fn document(&self) -> String {
+        self.folder.path().join("pipeline.json").display().to_string()
+    }
+
+    fn secrets(&self) -> String {
+        self.folder.path().join("secrets").display().to_string()
+    }
+}
+
+/// Asserts that the audit of the bucket finds no difference, and returns its report.
+///
+/// # Panics
+/// When it finds one.
+pub async fn audit(pipeline: &Pipeline) -> Value {
+    let mounted = Mounted::of(pipeline);
+    let arguments = ["audit", &mounted.document(), "-o", "json", "--secrets-dir", &mounted.secrets()];
+    let said = run(&pipeline.stage.settings.worker, &arguments, "").await;
+    assert!(said.done(), "the audit is not clean\n{}{}", said.out, said.err);
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("the audit said {}: {error}", said.out))
+}
+
+/// A worker of a pipeline outside of the cluster; killed when dropped.
+#[derive(Debug)]
+pub struct HostWorker {
+    child: Child,
+    port: u16,
+    mounted: Mounted,
+}
+
+impl HostWorker {
+    /// Starts one under a name, with a folder for its downloads, and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(pipeline: &Pipeline, role: &str, name: &str, scratch: Option<&Path>) -> Self {
+        let mounted = Mounted::of(pipeline);
+        // A port that was free a moment ago.
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port");
+        let mut command = Command::new(&pipeline.stage.settings.worker);
+        command
+            .args([role, "--config", &mounted.document(), "--secrets-dir", &mounted.secrets(), "--worker-name", name])
+            .args(["--http-port", &free.port().to_string(), "--memory", "256Mi"])
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        if let Some(scratch) = scratch {
+            command.arg("--scratch-dir").arg(scratch);
+        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("the worker's program does not start: {error}"));
+        let mut worker = Self { child, port: free.port(), mounted };
+        until("the worker answers", async || worker.status().await.map(drop)).await;
+        worker
+    }
+
+    /// Returns what it says of itself; None while it does not answer.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub async fn status(&mut self) -> Option<Value> {
+        assert!(self.is_running(), "the worker over {:?} has ended", self.mounted.folder.path());
+        let answer = reqwest::get(format!("http://127.0.0.1:{}/status", self.port)).await.ok()?;
+        serde_json::from_str(&answer.text().await.ok()?).ok()
+    }
+
+    /// Returns whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) {
+        let number = self.child.id().and_then(|number| i32::try_from(number).ok()).and_then(Pid::from_raw);
+        kill_process(number.expect("it has not ended"), signal).expect("its process takes signals");
+    }
+}
