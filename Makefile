@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench e2e golden clean help
+.PHONY: demo test lint bench e2e e2e-up e2e-down faults soak golden clean help
 
 CARGO ?= cargo
 # Folder of the demo's bucket.
@@ -27,8 +27,22 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
 
-e2e: ## the same promises against a real Kafka broker and Kubernetes API server (needs Java, Go 1.26, Python 3)
+e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; README has the rest)
 	e2e/run
+
+faults: ## the list of faults on the whole system, each at full length (about 40 minutes)
+	E2E_SUITES=system E2E_SKIP=soak:: E2E_SECONDS=5400 e2e/run faults::
+
+# Minutes of `make soak`.
+MINUTES ?= 20
+soak: ## a steady rate with random faults, MINUTES=20 of it
+	E2E_SUITES=system E2E_SKIP=faults:: E2E_SECONDS=$$(( $(MINUTES) * 60 + 900 )) SOAK_MINUTES=$(MINUTES) e2e/run soak::
+
+e2e-up: ## a cluster of one node with three brokers, S3, Glue, Trino and both images on this machine, to try things (root)
+	e2e/stage up
+
+e2e-down: ## takes it down, with its data
+	e2e/stage down
 
 golden: ## writes the golden files again after a change that is meant to change them; read the diff
 	INSTA_UPDATE=always $(CARGO) test --locked --workspace -- --test-threads=$(TEST_THREADS)
@@ -38,4 +52,4 @@ clean: ## removes the build and the demo's files
 	rm -rf demo-output
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'

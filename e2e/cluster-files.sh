@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+# shellcheck shell=bash
 # What the programs of e2e/cluster read: certificates, kubeconfigs and settings. Sourced by it, never run.
 
 # certificate NAME SUBJECT [NAMES]: a key and a certificate of the cluster's CA.

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+# shellcheck shell=bash
 # What is built of Go modules, once, and kept under E2E_CACHE. Sourced after lib.sh, never run.
 # shellcheck disable=SC2034
 

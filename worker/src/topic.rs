@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use rdkafka::error::RDKafkaErrorCode;
 use stockpipeline::checked::Topic;
 use tracing::info;
 
@@ -343,7 +344,9 @@ fn report_of(
 fn failed(wanted: &Wanted<'_>, found: Option<&TopicDescription>, error: &KafkaError) -> TopicReport {
     let state = match error {
         // A topic that was just made is told to the brokers one after the other, and one that does not know it yet has answered.
-        KafkaError::Refused { code: RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic, .. } if wanted.is_managed => {
+        KafkaError::Refused { code: RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic, .. }
+            if wanted.is_managed =>
+        {
             return report_of(wanted, found, Vec::new(), (TopicState::Creating, absence(wanted)));
         }
         KafkaError::Secret { .. } => TopicState::AuthFailed,

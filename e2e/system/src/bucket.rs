@@ -35,6 +35,12 @@ impl Bucket {
         Self { client: Client::from_conf(config), name: settings.bucket.clone() }
     }
 
+    /// Returns another bucket of the same server.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self.clone() }
+    }
+
     /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -92,9 +92,10 @@ fn trouble(workers: &WorkersSeen<'_>, evidence: &Evidence<'_>) -> Option<Finding
     }
     Some(match workers.obstacle {
         Some(Obstacle::Waits(message)) => finding(Availability::RollingOut, message),
-        Some(Obstacle::Refused(_)) | None if ready >= required(workers.desired) => {
-            finding(Availability::RollingOut, &format!("{} as declared before; the latest change has not reached them yet", summary(workers)))
-        }
+        Some(Obstacle::Refused(_)) | None if ready >= required(workers.desired) => finding(
+            Availability::RollingOut,
+            &format!("{} as declared before; the latest change has not reached them yet", summary(workers)),
+        ),
         Some(Obstacle::Refused(_)) | None => finding(Availability::RollingOut, &summary(workers)),
     })
 }

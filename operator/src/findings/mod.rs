@@ -86,6 +86,10 @@ pub fn findings(evidence: Evidence<'_>) -> Findings {
     });
     let accepted = match (evidence.accepted.reason, secret) {
         (Accepted::Valid, Some(message)) => Finding { reason: Accepted::SecretNotFound, message },
+        (Accepted::InvalidSpec | Accepted::UnsupportedChange, _) if evidence.pipeline.is_some() => {
+            let message = format!("{}; until then the spec that was accepted last stays in force", evidence.accepted.message);
+            Finding { reason: evidence.accepted.reason, message }
+        }
         _ => evidence.accepted.clone(),
     };
     let lag = records::lag(evidence.sink.said, evidence.pipeline);

@@ -26,6 +26,8 @@ struct Scene {
     desired: u32,
     ready: u32,
     deployment: Value,
+    /// Generation of the Deployment that its controller has seen, of 1.
+    observed: i64,
     pods: Vec<Value>,
     obstacle: Option<Obstacle>,
     sinks: Vec<Status>,
@@ -34,6 +36,7 @@ struct Scene {
     reported: Vec<Condition>,
     acknowledged: Option<Timestamp>,
     accepted: bool,
+    verdict: Accepted,
 }
 
 fn now() -> Timestamp {
@@ -84,6 +87,7 @@ fn well() -> Scene {
         desired: 1,
         ready: 1,
         deployment: json!({}),
+        observed: 1,
         pods: Vec::new(),
         obstacle: None,
         sinks: vec![sink_status()],
@@ -92,6 +96,7 @@ fn well() -> Scene {
         reported: Vec::new(),
         acknowledged: None,
         accepted: true,
+        verdict: Accepted::Valid,
     }
 }
 
@@ -108,7 +113,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
     let pipeline = Pipeline::check(&document, UnknownFields::Error).unwrap().0;
     let deployment: Deployment = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 1 },
-        "status": { "observedGeneration": 1, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions") },
+        "status": { "observedGeneration": scene.observed, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions") },
     }))
     .unwrap();
     let facts: Vec<PodFacts> = scene
@@ -129,7 +134,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
     findings(Evidence {
         now: now(),
         pipeline: scene.accepted.then_some(&pipeline),
-        accepted: Finding { reason: Accepted::Valid, message: String::new() },
+        accepted: Finding { reason: scene.verdict, message: "why".to_owned() },
         catalog: Finding { reason: scene.catalog, message: "as it is".to_owned() },
         suspended: Finding { reason: Suspended::Running, message: String::new() },
         deletion: None,
@@ -285,6 +290,23 @@ fn one_of_several_may_be_missing_and_the_only_one_may_not() {
         let finding = found(|s| (s.desired, s.ready) = (desired, ready)).sink;
         assert_eq!(finding.reason, expected, "{ready} of {desired}");
     }
+}
+
+#[test]
+fn who_breaks_a_spec_is_told_that_the_last_one_goes_on() {
+    let told = |verdict: Accepted, accepted: bool| found(|s| (s.verdict, s.accepted) = (verdict, accepted)).accepted.message;
+    for verdict in [Accepted::InvalidSpec, Accepted::UnsupportedChange] {
+        assert_eq!(told(verdict, true), "why; until then the spec that was accepted last stays in force");
+        assert_eq!(told(verdict, false), "why", "nothing was ever accepted");
+    }
+    assert_eq!(told(Accepted::Valid, true), "why");
+}
+
+#[test]
+fn a_change_that_the_pods_have_not_seen_is_not_called_ready() {
+    let finding = found(|s| s.observed = 0).sink;
+    assert_eq!(finding.reason, Availability::RollingOut);
+    assert!(finding.message.contains("1 of 1 ready as declared before"), "{}", finding.message);
 }
 
 #[test]

@@ -105,10 +105,7 @@ fn a_pipeline_that_is_as_declared_says_what_it_does() {
     };
     assert_eq!(says(|_| {}), "2 of 2 ready");
     assert_eq!(says(|f| f.suspended.reason = Suspended::Stopped), "all workers are stopped");
-    assert_eq!(
-        says(|f| f.producer.reason = Availability::Completed),
-        "the source has been produced to its end, and all of it is stored"
-    );
+    assert_eq!(says(|f| f.producer.reason = Availability::Completed), "the source has been produced to its end, and all of it is stored");
     let waiting = |f: &mut Findings| (f.producer.reason, f.is_all_stored) = (Availability::Completed, false);
     assert_eq!(says(waiting), "2 of 2 ready");
 }

@@ -6,4 +6,5 @@ mod faults;
 mod load;
 mod replay;
 mod soak;
+mod story;
 mod survival;

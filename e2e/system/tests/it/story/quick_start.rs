@@ -72,7 +72,9 @@ fn adapted(stage: &Stage, command: &str) -> String {
         ("http://10.244.0.1:19000", &settings.s3_endpoint),
         ("http://10.244.0.1:19555", &settings.aws_endpoint),
     ];
-    let mut command = command.to_owned();
+    // The programs are where cargo was told to put them.
+    let programs = stage.settings.worker.parent().expect("a program lies in a folder").display().to_string();
+    let mut command = command.replace("target/debug/", &format!("{programs}/"));
     for file in ["examples/stage/daily-bars.yaml", "examples/stage/values.yaml"] {
         let text = std::fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         let here = replace.iter().fold(text.clone(), |text, (from, to)| text.replace(from, to));
@@ -110,7 +112,7 @@ async fn rows(stage: &Stage) -> Option<(u64, u64)> {
 /// Asserts that the pipeline took with it what its policy names, and the release what is the release's.
 async fn nothing_is_left(stage: &Stage) {
     for prefix in ["raw/daily-bars/", "processed/daily-bars/", "_stockpipeline/daily-bars/"] {
-        let keys = stage.bucket_named("stockpipeline-demo").keys(prefix).await;
+        let keys = stage.bucket.named("stockpipeline-demo").keys(prefix).await;
         assert!(keys.is_empty(), "{prefix} still holds {keys:?}");
     }
     let schemas = stage.trino.query("show schemas").await.unwrap();
