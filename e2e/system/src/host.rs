@@ -96,6 +96,21 @@ impl HostWorker {
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }
 
+    /// Waits until it is a sink that owns partitions.
+    pub async fn owns_partitions(&mut self) {
+        until("the worker owns partitions", async || {
+            let status = self.status().await?;
+            status["sink"]["partitions"].as_array().filter(|partitions| !partitions.is_empty()).map(drop)
+        })
+        .await;
+    }
+
+    /// Returns the number of its process; None once it has ended.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Returns whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
