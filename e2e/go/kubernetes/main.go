@@ -1,8 +1,9 @@
-// Command control-plane is every program of a Kubernetes control plane without nodes, and kubectl: it acts as the
-// one it is called as. One binary is one link, which is most of what four of them would cost.
+// Command kubernetes is every program of a Kubernetes cluster of one node, etcd and kubectl among them: it acts as the
+// one it is called as. One binary is one link, which is most of what seven of them would cost.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +17,9 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 func main() {
@@ -26,12 +30,18 @@ func main() {
 		serve(apiserver.NewAPIServerCommand())
 	case "kube-controller-manager":
 		serve(controllers.NewControllerManagerCommand())
+	case "kube-scheduler":
+		serve(scheduler.NewSchedulerCommand())
+	case "kubelet":
+		serve(kubelet.NewKubeletCommand(context.Background()))
+	case "kube-proxy":
+		serve(proxy.NewProxyCommand())
 	case "kubectl":
 		if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 			util.CheckErr(err)
 		}
 	default:
-		fmt.Fprintf(os.Stderr, "%s is none of etcd, kube-apiserver, kube-controller-manager, kubectl\n", name)
+		fmt.Fprintf(os.Stderr, "%s is no program of Kubernetes that was built here\n", name)
 		os.Exit(2)
 	}
 }
