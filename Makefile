@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench e2e golden clean help
+.PHONY: demo test lint bench bench-e2e e2e golden clean help
 
 CARGO ?= cargo
 # Folder of the demo's bucket.
@@ -26,6 +26,9 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
 
+bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3; a quarter of an hour)
+	e2e/bench
+
 e2e: ## the same promises against a real Kafka broker and Kubernetes API server (needs Java, Go 1.26, Python 3)
 	e2e/run
 
@@ -37,4 +40,4 @@ clean: ## removes the build and the demo's files
 	rm -rf demo-output
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'

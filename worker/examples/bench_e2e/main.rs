@@ -15,6 +15,7 @@ mod crash;
 mod document;
 mod drain;
 mod figure;
+mod first_row;
 mod group;
 mod load;
 mod process;
@@ -69,6 +70,8 @@ enum Figure {
     Visible,
     /// A sink that leaves, and one that dies.
     Takeover,
+    /// From `helm install` to the first row in Trino.
+    FirstRow,
 }
 
 /// The processes that the benchmark starts for itself.
@@ -114,5 +117,6 @@ fn measure(stage: &Stage, figure: Figure) -> anyhow::Result<Vec<Line>> {
         Figure::Replay => replay::measure(stage),
         Figure::Visible => visible::measure(stage),
         Figure::Takeover => takeover::measure(stage),
+        Figure::FirstRow => first_row::measure(stage),
     }
 }

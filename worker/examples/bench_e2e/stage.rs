@@ -28,6 +28,15 @@ pub(crate) struct Options {
     /// Trino; what it sees is skipped without it.
     #[arg(long, env = "TRINO_URL")]
     pub(crate) trino: Option<String>,
+    /// Cluster to install on; the first row is skipped without it.
+    #[arg(long, env = "KUBECONFIG")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Image of the operator that the nodes have.
+    #[arg(long, env = "OPERATOR_IMAGE")]
+    pub(crate) operator_image: Option<String>,
+    /// Image of the worker that the nodes have.
+    #[arg(long, env = "WORKER_IMAGE")]
+    pub(crate) worker_image: Option<String>,
     /// The worker's program, in a release build.
     #[arg(long, env = "BENCH_E2E_WORKER", default_value = "target/release/stockpipeline-worker")]
     pub(crate) worker: PathBuf,

@@ -83,7 +83,7 @@ fn queries(stage: &Stage, trino: &str, glue: &str) -> anyhow::Result<Line> {
     document["spec"]["glue"] = json!({ "database": { "name": DATABASE }, "tables": { "processed": table } });
     let (catalogue, trino) = (Catalogue::connect(glue)?, Trino::at(trino)?);
     catalogue.create(&table, &document)?;
-    let sql = format!("select _kafka_partition, max(_kafka_offset) from hive.{DATABASE}.{table} group by 1");
+    let sql = format!("select _kafka_partition, max(_kafka_offset) from awsdatacatalog.{DATABASE}.{table} group by 1");
     trino.query(&sql).context("failed to query the new table")?;
     let mut seen = vec![-1; usize::try_from(PARTITIONS)?];
     let mut seconds = Vec::new();
