@@ -72,7 +72,8 @@ fn values(cluster: &Cluster<'_>) -> anyhow::Result<Value> {
         let (repository, tag) = name.rsplit_once(':').with_context(|| format!("the image {name} has no tag"))?;
         anyhow::Ok(json!({ "repository": repository, "tag": tag }))
     };
-    let port: u16 = cluster.glue.rsplit(':').next().unwrap_or_default().trim_end_matches('/').parse().context("Glue's endpoint has no port")?;
+    let port: u16 =
+        cluster.glue.rsplit(':').next().unwrap_or_default().trim_end_matches('/').parse().context("Glue's endpoint has no port")?;
     let variables = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
     let variables = variables.map(|name| Ok(json!({ "name": name, "value": std::env::var(name)? })));
     Ok(json!({

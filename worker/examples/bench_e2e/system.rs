@@ -210,7 +210,7 @@ struct Connect {
 impl Connect {
     fn wait(&self, running: &mut Running) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
-        while self.runtime.block_on(self.client.get(url("")).send()).is_err() {
+        while self.answer(self.client.get(url("connectors"))).is_err() {
             running.check()?;
             ensure!(Instant::now() < deadline, "Kafka Connect does not answer:\n{}", running.last_lines());
             std::thread::sleep(Duration::from_millis(200));

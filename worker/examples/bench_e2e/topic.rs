@@ -12,6 +12,9 @@ use tokio::runtime::Runtime;
 /// Wait for one answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
+/// Wait for one answer that is asked for again.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// A topic of this benchmark; removed when dropped.
 pub(crate) struct Topic {
     /// Name.
@@ -40,16 +43,23 @@ impl Topic {
         }
         let topic = Self { name, partitions, admin, asker, runtime };
         let deadline = Instant::now() + ANSWER;
-        while topic.ends().is_err() {
+        while !topic.has_leaders() || topic.ends().is_err() {
             ensure!(Instant::now() < deadline, "the topic {} has no leaders", topic.name);
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(topic)
     }
 
+    /// Returns whether each partition has a leader; what it asks for is what the client then knows.
+    fn has_leaders(&self) -> bool {
+        let Ok(metadata) = self.asker.fetch_metadata(Some(&self.name), LOOK) else { return false };
+        let leaders = metadata.topics().iter().flat_map(|topic| topic.partitions()).filter(|partition| partition.leader() >= 0).count();
+        usize::try_from(self.partitions).is_ok_and(|partitions| leaders == partitions)
+    }
+
     /// Returns where each partition ends.
     pub(crate) fn ends(&self) -> anyhow::Result<Vec<i64>> {
-        (0..self.partitions).map(|partition| Ok(self.asker.fetch_watermarks(&self.name, partition, ANSWER)?.1)).collect()
+        (0..self.partitions).map(|partition| Ok(self.asker.fetch_watermarks(&self.name, partition, LOOK)?.1)).collect()
     }
 }
 
