@@ -1,5 +1,7 @@
 //! SIGKILLs in the middle of a drain: what is there twice afterwards, and what is not there at all.
 
+use std::time::Duration;
+
 use crate::drain::{Topics, systems};
 use crate::figure::Line;
 use crate::group::Group;
@@ -12,6 +14,9 @@ use crate::system::{System, Work};
 const KILLS: u64 = 3;
 /// Objects of a partition: many, so that a kill meets some half done.
 const OBJECTS: u64 = 10;
+
+/// From what is committed to the kill: in the middle of what comes next.
+const INTO_THE_NEXT: Duration = Duration::from_millis(700);
 
 /// Kills each system, starts it again each time, and counts.
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^53")]
@@ -50,6 +55,7 @@ fn kill_and_go_on(stage: &Stage, system: System, work: &Work<'_>) -> anyhow::Res
         } else {
             group.wait(until, &mut running)?;
         }
+        std::thread::sleep(INTO_THE_NEXT);
         running.kill()?;
     }
     let mut running = system.start(stage, work)?;

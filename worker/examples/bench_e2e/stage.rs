@@ -56,7 +56,7 @@ pub(crate) struct Options {
     #[arg(long, env = "BENCH_E2E_MESSAGES", default_value_t = 5_000_000)]
     pub(crate) messages: u64,
     /// Ticks of the tutorial's consumer, which takes a second for some hundred.
-    #[arg(long, env = "BENCH_E2E_TUTORIAL_MESSAGES", default_value_t = 2_000)]
+    #[arg(long, env = "BENCH_E2E_TUTORIAL_MESSAGES", default_value_t = 4_000)]
     pub(crate) tutorial_messages: u64,
     /// Runs of each thing that is compared.
     #[arg(long, env = "BENCH_E2E_RUNS", default_value_t = 3)]
