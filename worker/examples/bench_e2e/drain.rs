@@ -165,12 +165,7 @@ fn line(system: System, run: &Run, all: &[(System, Run)]) -> Line {
         line = line.and("of its goal", run.per_cpu_second() / goal);
     }
     for (peer, of_peer) in all.iter().filter(|(peer, _)| peer.is_peer() && !system.is_peer()) {
-        let what = match peer {
-            System::ConnectRaw => "x connect-raw's",
-            System::ConnectJson => "x connect-json's",
-            _ => "x tutorial's",
-        };
-        line = line.and(what, run.per_cpu_second() / of_peer.per_cpu_second());
+        line = line.and(format!("x that of {}", peer.name()), run.per_cpu_second() / of_peer.per_cpu_second());
     }
     line.and("MiB at the peak", (run.used.peak_bytes >> 20) as f64).and("objects", run.objects as f64)
 }

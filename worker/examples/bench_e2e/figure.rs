@@ -15,7 +15,7 @@ pub(crate) struct Line {
     /// What it compares with.
     pub(crate) ratios: Vec<Ratio>,
     /// What else was counted.
-    pub(crate) more: Vec<(&'static str, f64)>,
+    pub(crate) more: Vec<(String, f64)>,
 }
 
 /// A comparison.
@@ -58,25 +58,21 @@ impl Line {
 
     /// Adds something that was counted.
     #[must_use]
-    pub(crate) fn and(mut self, what: &'static str, value: f64) -> Self {
-        self.more.push((what, value));
+    pub(crate) fn and(mut self, what: impl Into<String>, value: f64) -> Self {
+        self.more.push((what.into(), value));
         self
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{:<9} {:<22} {:>11} {}", self.figure, self.name, number(self.value), self.unit);
-        for Ratio { to, ratio } in &self.ratios {
-            text += &format!(" = {} x {to}", number(*ratio));
-        }
-        for (what, value) in &self.more {
-            text += &format!(" | {} {what}", number(*value));
-        }
-        text
+        let mut parts = vec![format!("{:<9} {:<22} {:>11} {}", self.figure, self.name, number(self.value), self.unit)];
+        parts.extend(self.ratios.iter().map(|Ratio { to, ratio }| format!("= {} x {to}", number(*ratio))));
+        parts.extend(self.more.iter().map(|(what, value)| format!("| {} {what}", number(*value))));
+        parts.join(" ")
     }
 
     fn json(&self) -> String {
         let ratios: Vec<_> = self.ratios.iter().map(|Ratio { to, ratio }| json!({ "to": to, "ratio": ratio })).collect();
-        let more: serde_json::Map<_, _> = self.more.iter().map(|(what, value)| ((*what).to_owned(), json!(value))).collect();
+        let more: serde_json::Map<_, _> = self.more.iter().map(|(what, value)| (what.clone(), json!(value))).collect();
         json!({ "figure": self.figure, "name": self.name, "value": self.value, "unit": self.unit, "ratios": ratios, "more": more })
             .to_string()
     }

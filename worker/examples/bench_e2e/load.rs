@@ -16,8 +16,8 @@ pub(crate) const MOST_MESSAGES: u64 = 1 << 23;
 const LEAST_VOLUME: u64 = 1_000_000;
 /// Odd, so that its multiples below a power of two are all different, and look like any volumes.
 const STRIDE: u64 = 5_367_653;
-/// Messages that go to one partition in a row, so that each makes full batches.
-const BLOCK: u64 = 5_000;
+/// Messages after which delivery reports are served.
+const SERVED_EVERY: u64 = 5_000;
 /// Wait for the last acknowledgement.
 const FLUSH: Duration = Duration::from_mins(2);
 
@@ -77,11 +77,11 @@ pub(crate) fn fill(kafka: &str, topic: &str, partitions: i32, messages: u64) -> 
     let ticks = Ticks::new();
     let mut bytes = 0;
     for number in 0..messages {
-        let partition = i32::try_from(number / BLOCK.min(messages / partitions.unsigned_abs() as u64) % u64::try_from(partitions)?)?;
+        let partition = i32::try_from(number % u64::try_from(partitions)?)?;
         let (symbol, json) = ticks.json(number);
         bytes += json.len() as u64;
         send(&producer, BaseRecord::to(topic).partition(partition).key(symbol).payload(&json))?;
-        if number % BLOCK == 0 {
+        if number % SERVED_EVERY == 0 {
             producer.poll(Duration::ZERO);
         }
     }

@@ -99,7 +99,11 @@ fn main() -> anyhow::Result<()> {
     for figure in figures {
         let lines = measure(&stage, figure).with_context(|| format!("figure {figure:?}"));
         match lines {
-            Ok(lines) => lines.iter().for_each(|line| print(line, arguments.json)),
+            Ok(lines) => {
+                for line in &lines {
+                    print(line, arguments.json);
+                }
+            }
             Err(error) => {
                 eprintln!("{error:#}");
                 failed.push(format!("{figure:?}"));

@@ -1,6 +1,7 @@
 //! Which ticks a system has stored, and how often: read from its objects, whatever their format.
 
 use std::io::Read as _;
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use arrow::array::{Array as _, AsArray as _};
@@ -43,7 +44,7 @@ pub(crate) fn count(bucket: &Bucket, prefix: &str, messages: u64) -> anyhow::Res
 }
 
 fn read(key: &str, body: Bytes, times: &mut [u16]) -> anyhow::Result<()> {
-    if key.ends_with(".parquet") {
+    if Path::new(key).extension().is_some_and(|extension| extension == "parquet") {
         return read_rows(body, times);
     }
     let mut text = Vec::new();

@@ -83,7 +83,7 @@ pub(crate) fn measure(stage: &Stage) -> anyhow::Result<Vec<Line>> {
         usual.push(before);
         taken_over.push(dies(stage)?);
     }
-    let session = SESSION_SECONDS as f64;
+    let session = Duration::from_secs(SESSION_SECONDS).as_secs_f64();
     for list in [&mut gaps, &mut usual, &mut taken_over] {
         list.sort_by(f64::total_cmp);
     }

@@ -135,7 +135,7 @@ fn under_load(
         let sent = load.join().map_err(|_| anyhow::anyhow!("the load has panicked"))??;
         let mut sightings = watched?;
         let deadline = Instant::now() + PATIENCE;
-        let all: i64 = sent.at_millis.iter().map(|times| times.len() as i64).sum();
+        let all = i64::try_from(sent.at_millis.iter().map(Vec::len).sum::<usize>())?;
         while sightings.iter().map(|seen| seen.last - seen.first + 1).sum::<i64>() < all {
             sightings.append(&mut look()?);
             ensure!(Instant::now() < deadline, "not everything becomes visible:\n{}", running.last_lines());
