@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test lint bench e2e e2e-up e2e-down faults soak golden clean help
+.PHONY: demo test lint bench bench-e2e e2e e2e-up e2e-down faults soak golden clean help
 
 CARGO ?= cargo
 # Folder of the demo's bucket.
@@ -26,6 +26,9 @@ lint: ## formatting, clippy, crate boundaries, committed files, what documents n
 bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memory, in release (minutes to build)
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
+
+bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3; a quarter of an hour)
+	e2e/bench
 
 e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; README has the rest)
 	e2e/run

@@ -166,8 +166,8 @@ impl Buffer {
     /// A record that is larger than the limit of bytes is taken into an empty buffer.
     pub fn push(&mut self, record: &Record<'_>) -> Push {
         let bytes = (record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len)) as u64;
-        if self.counts.records >= self.limits.max_records.min(u64::from(u32::MAX)) {
-            return Push::Full(Full::Records);
+        if let Some(full) = self.full() {
+            return Push::Full(full);
         }
         if self.counts.records > 0 && self.counts.bytes.saturating_add(bytes) > self.limits.max_bytes {
             return Push::Full(Full::Bytes);
@@ -188,6 +188,16 @@ impl Buffer {
         self.counts.records += 1;
         self.counts.bytes += bytes;
         Push::Taken
+    }
+
+    /// Returns the limit that what was taken has reached: no further record has room, whatever it is.
+    #[inline]
+    #[must_use]
+    pub fn full(&self) -> Option<Full> {
+        if self.counts.records >= self.limits.max_records.min(u64::from(u32::MAX)) {
+            return Some(Full::Records);
+        }
+        (self.counts.records > 0 && self.counts.bytes >= self.limits.max_bytes).then_some(Full::Bytes)
     }
 
     /// Appends the row or the dead letter of a record; false when it has no room.

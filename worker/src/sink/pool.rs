@@ -122,6 +122,8 @@ fn fill(mut buffer: Box<Buffer>, mut messages: VecDeque<Message>, until: Option<
             }
         }
     }
+    // Sealed now: the next record may be long in coming.
+    full = full.or_else(|| buffer.full());
     // `last` holds only the newest message: earlier ones were dropped as it was overwritten.
     let last = last.map(|message| (message.offset(), message.leader_epoch()));
     let rest_bytes = messages.iter().map(Message::bytes).sum();

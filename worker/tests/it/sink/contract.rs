@@ -92,3 +92,14 @@ fn what_a_sink_writes_is_what_glue_is_told() {
         }
     }
 }
+
+#[test]
+fn a_full_range_is_stored_without_waiting_for_the_next_record() {
+    let stage = Stage::new(1);
+    let rotation = serde_json::json!({ "maxRecords": 100, "maxInterval": "1h" });
+    let sink = stage.sink("only", stage.pipeline(|spec| spec["sink"]["rotation"] = rotation));
+    stage.produce(0, 0, 200);
+    stage.wait_for_rows(200);
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 200)]);
+}
