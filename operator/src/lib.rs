@@ -13,6 +13,7 @@
 //! | [`catalog`] | the Glue and Athena objects of a pipeline, and what to do about the ones that are there |
 //! | [`scaler`] | how many workers there should be |
 //! | [`status`] | conditions and phase, and when they are written |
+//! | [`act`] | what is done to one thing |
 //! | [`metrics`] | what the operator counts |
 //!
 //! Around the core, with clients and clocks:
@@ -43,6 +44,7 @@
 //! | [`limiter`] | how fast a service of AWS is called |
 
 mod accept;
+pub mod act;
 pub mod apply;
 pub mod arguments;
 pub mod athena;

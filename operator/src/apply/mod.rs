@@ -15,6 +15,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::Value;
 use stockpipeline::document::{GROUP, KIND};
 
+pub use crate::act::Act;
 use crate::controller::Shared;
 use crate::error::Retry;
 use crate::hash;
@@ -106,32 +107,6 @@ pub struct Change {
     pub act: Act,
     /// Fields that differed; empty for an object that came or went.
     pub fields: Vec<String>,
-}
-
-/// What is done to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    /// It is made.
-    Create,
-    /// It is written because the declaration has changed.
-    Update,
-    /// It is written because others have changed or deleted it.
-    Correct,
-    /// It is deleted.
-    Delete,
-}
-
-impl Act {
-    /// Returns the name of the act.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Correct => "correct",
-            Self::Delete => "delete",
-        }
-    }
 }
 
 /// What was declared and what the API server made of it, where the two will never be equal: a quantity in another spelling, say.

@@ -19,7 +19,7 @@ use crate::workers::Target;
 
 /// For how long what a worker has said holds while it does not answer.
 const HOLDS: Duration = Duration::from_mins(1);
-/// Workers are not asked again within this time, whatever happens around them.
+/// Workers that have answered are not asked again within this time, whatever happens around them.
 const NOT_WITHIN: Duration = Duration::from_secs(2);
 /// For how long volumes may be mounted before somebody asks why.
 const MOUNTING: Duration = Duration::from_secs(20);
@@ -66,9 +66,11 @@ impl Seen {
     /// Asks the workers, and the events of pods whose volumes are waited for.
     pub(crate) async fn ask(&mut self, shared: &Shared, identity: &Identity, memory: &mut Remembered, now: Timestamp) {
         let is_due = memory.asked.is_none_or(|asked| age(now, asked) >= NOT_WITHIN);
-        if is_due {
-            let pods = self.sink.pods.iter().chain(&self.producer.pods);
-            let targets: Vec<Target> = pods.filter_map(|pod| Some(Target { pod: pod.name.clone(), address: pod.address? })).collect();
+        let is_unheard = |pod: &PodFacts| pod.is_ready && !memory.said.iter().any(|said| *said.pod == *pod.name);
+        let pods: Vec<&PodFacts> = self.sink.pods.iter().chain(&self.producer.pods).filter(|pod| is_due || is_unheard(pod)).collect();
+        if !pods.is_empty() {
+            let targets: Vec<Target> =
+                pods.into_iter().filter_map(|pod| Some(Target { pod: pod.name.clone(), address: pod.address? })).collect();
             if !targets.is_empty() {
                 memory.asked = Some(now);
             }
