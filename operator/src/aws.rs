@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use stockpipeline::check::is_forbidden_address;
+use stockpipeline::check::{allowed_addresses, is_forbidden_address};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -39,6 +39,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_MESSAGE: usize = 400;
 /// Characters that STS takes in the name of a session.
 const MAX_SESSION_NAME: usize = 64;
+
+/// Field with the role that the operator takes.
+pub(crate) const CONTROL_PLANE_ROLE: &str = "spec.aws.controlPlaneRoleArn";
+/// Field with the role that the crawler is given.
+pub(crate) const CRAWLER_ROLE: &str = "spec.glue.crawler.roleArn";
 
 /// Why a pipeline's place is not called at all.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,8 +64,10 @@ pub enum NotGranted {
         endpoint: String,
     },
     /// The role is not granted to the pipeline's namespace.
-    #[error("namespace {namespace} may not use {role}: grant it in the operator's settings, or remove spec.aws.controlPlaneRoleArn")]
+    #[error("namespace {namespace} may not use {role}: grant it in the operator's settings, or remove {field}")]
     Role {
+        /// Field that names it.
+        field: &'static str,
         /// Role.
         role: String,
         /// Namespace of the pipeline.
@@ -116,10 +123,18 @@ pub fn check_grants(place: &Place, namespace: &str, grants: &Grants) -> Result<(
             return Err(NotGranted::Endpoint { endpoint: endpoint.clone() });
         }
     }
-    match &place.role_arn {
-        Some(role) if !grants.role(namespace, role) => Err(NotGranted::Role { role: role.clone(), namespace: namespace.to_owned() }),
-        Some(_) | None => Ok(()),
+    place.role_arn.as_ref().map_or(Ok(()), |role| check_role(CONTROL_PLANE_ROLE, role, namespace, grants))
+}
+
+/// Checks that the operator's settings grant a role to a namespace, whether the operator takes it or hands it on.
+///
+/// # Errors
+/// [`NotGranted::Role`] names the role, and the field that asks for it.
+pub fn check_role(field: &'static str, role: &str, namespace: &str, grants: &Grants) -> Result<(), NotGranted> {
+    if grants.role(namespace, role) {
+        return Ok(());
     }
+    Err(NotGranted::Role { field, role: role.to_owned(), namespace: namespace.to_owned() })
 }
 
 /// Returns the address that an endpoint names, if it names one.
@@ -203,12 +218,7 @@ impl ResolveDns for Resolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            let (forbidden, allowed): (Vec<IpAddr>, Vec<IpAddr>) =
-                found.map(|address| address.ip()).partition(|ip| is_forbidden_address(*ip));
-            if allowed.is_empty() && !forbidden.is_empty() {
-                return Err(ResolveDnsError::new("the name leads to a link-local or metadata address"));
-            }
-            Ok(allowed)
+            allowed_addresses(found.map(|address| address.ip())).map_err(ResolveDnsError::new)
         })
     }
 }
