@@ -12,6 +12,7 @@ use stockpipeline::document::Document;
 use stockpipeline::operations::DeletionPolicy;
 
 use crate::apply::{Applier, ApplyError};
+use crate::aws::{CONTROL_PLANE_ROLE, CRAWLER_ROLE};
 use crate::change;
 use crate::claims::Claims;
 use crate::claims::registry::Entry;
@@ -140,10 +141,11 @@ pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, gener
     let counts = Counts::default();
     Children::of(&Wanted { identity, document: &document, pipeline: &pipeline, settings, counts }).map_err(refuse)?;
     let control_plane = &pipeline.operations.control_plane;
-    if let Some(role) = control_plane.role_arn.as_ref().filter(|role| !settings.grants.role(&identity.namespace, role)) {
-        let namespace = &identity.namespace;
-        let message =
-            format!("spec.aws.controlPlaneRoleArn {role} is not granted to namespace {namespace}; grant it in the operator's settings");
+    let crawler = pipeline.operations.glue.as_ref().and_then(|glue| glue.crawler.as_ref());
+    let named = [(CONTROL_PLANE_ROLE, control_plane.role_arn.as_ref()), (CRAWLER_ROLE, crawler.map(|crawler| &crawler.role_arn))];
+    for (field, role) in named {
+        let Some(role) = role.filter(|role| !settings.grants.role(&identity.namespace, role)) else { continue };
+        let message = format!("{field} {role} is not granted to namespace {}; grant it in the operator's settings", identity.namespace);
         return Err(Refusal { reason: Accepted::RoleNotAllowed, message });
     }
     let warnings = warnings.iter().take(SHOWN).map(|warning| format!("{}: {}", warning.path, warning.message)).collect();
@@ -192,6 +194,23 @@ pub(crate) async fn for_clean_up(
         let policy = policy.unwrap_or(spec.pipeline.operations.deletion);
         (spec, policy)
     }))
+}
+
+/// Returns the newest spec of a resource that was accepted and had a catalogue, of those that are kept.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not give a revision.
+pub(crate) async fn last_catalogued(shared: &Shared, object: &StockPipeline) -> Result<Option<Spec>, ApplyError> {
+    let identity = identity(object);
+    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    let stored = shared.caches.revisions.all(&key);
+    for accepted in revisions::accepted(&identity, stored.iter().map(AsRef::as_ref)) {
+        let spec = last_accepted(shared, &identity, Some(&accepted), &mut Remembered::default()).await?;
+        if let Some(spec) = spec.filter(|spec| spec.pipeline.glue.is_some()) {
+            return Ok(Some(spec));
+        }
+    }
+    Ok(None)
 }
 
 /// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for.

@@ -16,7 +16,6 @@ use crate::hash;
 use crate::identity::{Identity, Role};
 use crate::observe::Seen;
 use crate::reconcile::Look;
-use crate::status::reason::CatalogSynced;
 
 /// What waits for something that comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +52,9 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
     let Ok(mut children) = Children::of(&wanted) else { return Ok(Gate::Open) };
     let columns = columns_hash(spec);
     note_columns(&mut children.sink.deployment, &columns);
-    if counts.sinks > 0 && !is_catalogued(catalog) && !has_columns(seen.sink.deployment.as_deref(), &columns) {
-        return Ok(Gate::All(format!("the workers wait for the catalogue: {}", catalog.finding.message)));
+    if let Some(why) = catalog.columns_wait.as_ref().filter(|_| counts.sinks > 0 && !has_columns(seen.sink.deployment.as_deref(), &columns))
+    {
+        return Ok(Gate::All(format!("the workers wait for the catalogue: {why}")));
     }
     let (has_account, has_policy) = (children.service_account.is_some(), children.network_policy.is_some());
     // What pods need comes before the pods.
@@ -109,26 +109,6 @@ pub(crate) async fn remove(applier: &mut Applier<'_>, identity: &Identity, role:
     applier.drop::<PodDisruptionBudget>(&name).await?;
     applier.drop::<Deployment>(&name).await?;
     drop_former(applier, identity, role).await
-}
-
-/// A catalogue that is only looked at, or whose queries are wrong, keeps no record from being stored.
-fn is_catalogued(catalog: &CatalogReport) -> bool {
-    match catalog.finding.reason {
-        CatalogSynced::InSync
-        | CatalogSynced::DriftCorrected
-        | CatalogSynced::DriftReported
-        | CatalogSynced::QueryDefinitionFailed
-        | CatalogSynced::NotRequired => true,
-        CatalogSynced::Creating
-        | CatalogSynced::AccessDenied
-        | CatalogSynced::NotFound
-        | CatalogSynced::Unavailable
-        | CatalogSynced::InvalidInput
-        | CatalogSynced::Throttled
-        | CatalogSynced::AlreadyExists
-        | CatalogSynced::ConcurrentModification
-        | CatalogSynced::UnrestrictedChange => false,
-    }
 }
 
 pub(crate) fn columns_hash(spec: &Spec) -> String {

@@ -48,7 +48,9 @@ impl Report {
         // A topic is what it was while nobody looks; its lag is not.
         let known = before.and_then(|status| status.kafka.clone()).map(|kafka| KafkaStatus { lag: None, ..kafka });
         let mut glue = wanted.as_ref().map(|wanted| catalog.glue_status(wanted, before.and_then(|status| status.glue.as_ref())));
-        glue = glue.or_else(|| before.and_then(|status| status.glue.clone()).filter(|_| spec.is_none()));
+        // A crawler that is still to go is nowhere else.
+        let is_known = spec.is_none() || catalog.crawler.is_some();
+        glue = glue.or_else(|| before.and_then(|status| status.glue.clone()).filter(|_| is_known));
         if let Some(glue) = glue.as_mut() {
             findings::count_partitions(glue, sink.said);
         }

@@ -36,6 +36,7 @@ pub use report::{CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Remov
 pub use shared::{FoundDatabase, FoundWorkgroup, SharedDecision, decide_database, decide_workgroup};
 pub use verdict::Verdict;
 pub use views::{FoundView, ViewDecision, decide_view};
+pub(crate) use wanted::account_of;
 pub use wanted::{Place, WantedAthena, WantedCatalogue, WantedCrawler, WantedDatabase, WantedQuery, WantedView, WantedWorkgroup};
 
 use std::collections::BTreeMap;

@@ -51,6 +51,9 @@ pub struct CatalogReport {
     /// The Athena objects, for the status; an empty one where nothing is left to remember. They have to be written before the next look: ids
     /// and claims are nowhere else.
     pub athena: Option<AthenaStatus>,
+    /// Why a table may lack a declared column, so that nothing may be written for it yet; None where every table is as it should be, or is only
+    /// looked at. Nothing else about the catalogue keeps a record from being stored.
+    pub columns_wait: Option<String>,
     /// Things that others had changed and that were set right.
     pub corrections: i64,
     /// What was written, or would be, or differs and is left.
@@ -105,6 +108,20 @@ impl CatalogState {
 }
 
 impl CatalogState {
+    /// Returns whether nothing is remembered that somebody would have to take away.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.has_crawler && self.named_queries.is_empty() && self.views.is_empty()
+    }
+
+    /// Returns what is remembered, in words.
+    fn list(&self) -> String {
+        let crawler = self.has_crawler.then(|| "the crawler".to_owned());
+        let queries = self.named_queries.keys().map(|name| format!("saved query {name}"));
+        let views = self.views.keys().map(|name| format!("view {name}"));
+        crawler.into_iter().chain(queries).chain(views).collect::<Vec<_>>().join(", ")
+    }
+
     /// Returns what the status remembers of Athena; None where that is nothing.
     #[must_use]
     pub fn remembered(&self) -> Option<AthenaStatus> {
@@ -122,12 +139,21 @@ impl CatalogReport {
         Self::empty(CatalogSynced::NotRequired, "the pipeline has no catalogue")
     }
 
+    /// Returns the report of a pipeline without a catalogue that still has to take away what one has left, and cannot.
+    #[must_use]
+    pub fn left(seen: &CatalogState, why: Finding<CatalogSynced>, retry: Retry) -> Self {
+        let message = format!("the pipeline has no catalogue; of an earlier one there is still {}: {}", seen.list(), why.message);
+        let crawler = seen.has_crawler.then(CrawlerStatus::default);
+        Self { athena: seen.remembered(), crawler, retry: Some(retry), ..Self::empty(why.reason, &message) }
+    }
+
     pub(super) fn empty(reason: CatalogSynced, message: &str) -> Self {
         Self {
             finding: Finding { reason, message: message.to_owned() },
             tables: Vec::new(),
             crawler: None,
             athena: None,
+            columns_wait: None,
             corrections: 0,
             changes: Vec::new(),
             retry: None,

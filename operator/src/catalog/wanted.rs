@@ -246,6 +246,11 @@ impl Owner {
     }
 }
 
+/// Returns the account that stands in a role's ARN.
+pub(crate) fn account_of(role_arn: &str) -> Option<&str> {
+    role_arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
 /// Returns a name that no other pipeline's crawler has.
 fn crawler_name(owner: &Owner) -> String {
     let name = format!("stockpipeline-{}", owner.text().replace('/', "-"));

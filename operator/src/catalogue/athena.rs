@@ -90,7 +90,7 @@ impl Look<'_> {
     }
 
     /// Takes away what the spec has no longer, as far as the status remembers it.
-    async fn leave_athena(&self, verdict: &mut Verdict) -> Option<AthenaStatus> {
+    pub(super) async fn leave_athena(&self, verdict: &mut Verdict) -> Option<AthenaStatus> {
         let mut status = self.seen.remembered()?;
         for (name, id) in &self.seen.named_queries {
             self.delete_query(name, id, &mut status.named_queries, verdict).await;

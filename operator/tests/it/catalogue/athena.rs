@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use stockpipeline_operator::catalog::CLAIMED;
+use stockpipeline_operator::catalog::{CLAIMED, Mode};
 use stockpipeline_operator::crd::report::AthenaStatus;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
@@ -212,4 +212,29 @@ async fn athena_objects_go_with_their_section() {
     assert!(world.athena.queries.is_empty());
     assert!(!world.glue.databases[DATABASE].tables.contains_key(VIEW));
     assert!(world.athena.workgroups.contains_key("market-data"), "others may use it by now");
+}
+
+#[tokio::test]
+async fn leaving_says_what_goes_before_it_does_and_keeps_the_tables() {
+    let mut stage = Stage::new().await;
+    stage.edit("enabled: false", "enabled: true");
+    stage.settle().await;
+    // The status has the crawler by now.
+    stage.look().await;
+    stage.aws.forget_calls();
+    let (catalogue, wanted, seen) = (stage.another(), stage.wanted(), stage.seen());
+    let crawler = wanted.crawler_name.clone();
+    let goes = [format!("delete crawler {crawler}"), "delete saved query daily-ohlc".to_owned(), format!("delete view {DATABASE}.{VIEW}")];
+    let report = catalogue.leave(wanted.clone(), &seen, Mode::DryRun).await;
+    assert_eq!((changes(&report), stage.aws.writes()), (goes.to_vec(), BTreeMap::new()));
+    assert!(report.crawler.is_some() && report.athena == seen.remembered(), "nothing is forgotten before it is gone");
+    let report = catalogue.leave(wanted, &seen, Mode::Apply).await;
+    assert_eq!((changes(&report), report.finding.reason), (goes.to_vec(), CatalogSynced::NotRequired));
+    assert_eq!((report.crawler, report.athena), (None, Some(AthenaStatus::default())));
+    let names: Vec<String> = stage.stored().into_keys().collect();
+    assert!(
+        names.iter().all(|name| ["database", "table", "partition", "workgroup"].iter().any(|kind| name.starts_with(kind))),
+        "{names:?}"
+    );
+    assert!(stage.aws.world().glue.databases[DATABASE].tables.contains_key("us_equities"));
 }

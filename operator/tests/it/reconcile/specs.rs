@@ -84,17 +84,25 @@ async fn a_field_that_is_fixed_cannot_be_changed_by_removing_it_first() {
 
 #[tokio::test]
 async fn a_role_that_the_namespace_was_not_granted_is_refused() {
-    let mut stage = Stage::idle().await;
-    let role = "arn:aws:iam::123456789012:role/quotes";
-    stage.apply("demo", |spec| spec["aws"] = json!({ "region": "eu-west-1", "controlPlaneRoleArn": role })).await;
-    stage.start().await;
-    let message = stage.until_condition("demo", "Accepted", "False/RoleNotAllowed").await;
-    assert!(message.contains(role) && message.contains("grant it"), "{message}");
-    assert!(stage.server.list("deployments").is_empty());
-    stage.stop().await;
-    stage.settings.grants.roles.insert(NAMESPACE.to_owned(), [role.to_owned()].into());
-    stage.start().await;
-    stage.until_accepted("demo").await;
+    const ROLE: &str = "arn:aws:iam::123456789012:role/quotes";
+    let taken: fn(&mut Value) = |spec| spec["aws"] = json!({ "region": "eu-west-1", "controlPlaneRoleArn": ROLE });
+    let handed_on: fn(&mut Value) = |spec| {
+        spec["aws"] = json!({ "region": "eu-west-1" });
+        spec["glue"] = json!({ "database": { "name": "market" }, "tables": { "processed": "ticks" } });
+        spec["glue"]["crawler"] = json!({ "enabled": true, "roleArn": ROLE });
+    };
+    for (field, change) in [("spec.aws.controlPlaneRoleArn", taken), ("spec.glue.crawler.roleArn", handed_on)] {
+        let mut stage = Stage::idle().await;
+        stage.apply("demo", change).await;
+        stage.start().await;
+        let message = stage.until_condition("demo", "Accepted", "False/RoleNotAllowed").await;
+        assert!(message.contains(field) && message.contains(ROLE) && message.contains("grant it"), "{message}");
+        assert!(stage.server.list("deployments").is_empty());
+        stage.stop().await;
+        stage.settings.grants.roles.insert(NAMESPACE.to_owned(), [ROLE.to_owned()].into());
+        stage.start().await;
+        stage.until_accepted("demo").await;
+    }
 }
 
 #[tokio::test]
