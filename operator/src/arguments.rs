@@ -208,7 +208,7 @@ pub struct SettingsArguments {
     #[arg(long = "allow-endpoint", value_name = "URL", value_parser = parse_endpoint)]
     pub allowed_endpoints: Vec<String>,
 
-    /// Role that the pipelines of a namespace may name as aws.controlPlaneRoleArn; may be repeated.
+    /// Role that the pipelines of a namespace may name as aws.controlPlaneRoleArn or glue.crawler.roleArn; may be repeated.
     #[arg(long = "allow-role", value_name = "NAMESPACE=ARN", value_parser = parse_grant)]
     allowed_roles: Vec<Grant>,
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use stockpipeline::check::is_forbidden_address;
+use stockpipeline::check::{allowed_addresses, is_forbidden_address};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -39,6 +39,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_MESSAGE: usize = 400;
 /// Characters that STS takes in the name of a session.
 const MAX_SESSION_NAME: usize = 64;
+
+/// Field with the role that the operator takes.
+pub(crate) const CONTROL_PLANE_ROLE: &str = "spec.aws.controlPlaneRoleArn";
+/// Field with the role that the crawler is given.
+pub(crate) const CRAWLER_ROLE: &str = "spec.glue.crawler.roleArn";
 
 /// Why a pipeline's place is not called at all.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,8 +64,10 @@ pub enum NotGranted {
         endpoint: String,
     },
     /// The role is not granted to the pipeline's namespace.
-    #[error("namespace {namespace} may not use {role}: grant it in the operator's settings, or remove spec.aws.controlPlaneRoleArn")]
+    #[error("namespace {namespace} may not use {role}: grant it in the operator's settings, or remove {field}")]
     Role {
+        /// Field that names it.
+        field: &'static str,
         /// Role.
         role: String,
         /// Namespace of the pipeline.
@@ -116,10 +123,18 @@ pub fn check_grants(place: &Place, namespace: &str, grants: &Grants) -> Result<(
             return Err(NotGranted::Endpoint { endpoint: endpoint.clone() });
         }
     }
-    match &place.role_arn {
-        Some(role) if !grants.role(namespace, role) => Err(NotGranted::Role { role: role.clone(), namespace: namespace.to_owned() }),
-        Some(_) | None => Ok(()),
+    place.role_arn.as_ref().map_or(Ok(()), |role| check_role(CONTROL_PLANE_ROLE, role, namespace, grants))
+}
+
+/// Checks that the operator's settings grant a role to a namespace, whether the operator takes it or hands it on.
+///
+/// # Errors
+/// [`NotGranted::Role`] names the role, and the field that asks for it.
+pub fn check_role(field: &'static str, role: &str, namespace: &str, grants: &Grants) -> Result<(), NotGranted> {
+    if grants.role(namespace, role) {
+        return Ok(());
     }
+    Err(NotGranted::Role { field, role: role.to_owned(), namespace: namespace.to_owned() })
 }
 
 /// Returns the address that an endpoint names, if it names one.
@@ -136,8 +151,8 @@ fn host_address(endpoint: &str) -> Option<IpAddr> {
 }
 
 /// Returns the settings of clients for a place, without its endpoints. Credentials are looked for when the first request is signed;
-/// `credentials` stand in for what AWS' default chain would find.
-pub async fn configuration(place: &Place, session: &str, credentials: Option<Credentials>) -> SdkConfig {
+/// `credentials` stand in for what AWS' default chain would find. Each time that a role is taken is counted.
+pub async fn configuration(place: &Place, session: &str, credentials: Option<Credentials>, metrics: &Metrics) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(place.region.clone()))
@@ -155,7 +170,38 @@ pub async fn configuration(place: &Place, session: &str, credentials: Option<Cre
     let mut sts = own.to_builder();
     sts.set_endpoint_url(place.sts_endpoint.clone().or_else(|| own.endpoint_url().map(str::to_owned)));
     let provider = AssumeRoleProvider::builder(role).session_name(session_name(session)).configure(&sts.build()).build().await;
+    let provider = CountedRole { provider, metrics: metrics.clone() };
     own.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+}
+
+/// Counts each time that a role is taken: the SDK does so by itself, when what it has expires.
+#[derive(Debug)]
+struct CountedRole {
+    provider: AssumeRoleProvider,
+    metrics: Metrics,
+}
+
+impl ProvideCredentials for CountedRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async move {
+            let taken = self.provider.provide_credentials().await;
+            self.metrics.aws_request(Service::Sts, "AssumeRole", taken.as_ref().map_or_else(code_of_role, |_| "200"));
+            taken
+        })
+    }
+}
+
+/// Returns the code of a role that could not be taken, which is only in the text of what the SDK says.
+fn code_of_role(error: &CredentialsError) -> &'static str {
+    if matches!(error, CredentialsError::ProviderTimedOut(_)) {
+        return "timeout";
+    }
+    let text = chain(error);
+    let known = ["AccessDenied", "ExpiredToken", "InvalidClientTokenId", "RegionDisabledException", "Throttling"];
+    known.into_iter().find(|code| text.contains(code)).unwrap_or("transport")
 }
 
 /// Returns a name that shows in CloudTrail for whom a role was taken.
@@ -172,12 +218,7 @@ impl ResolveDns for Resolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            let (forbidden, allowed): (Vec<IpAddr>, Vec<IpAddr>) =
-                found.map(|address| address.ip()).partition(|ip| is_forbidden_address(*ip));
-            if allowed.is_empty() && !forbidden.is_empty() {
-                return Err(ResolveDnsError::new("the name leads to a link-local or metadata address"));
-            }
-            Ok(allowed)
+            allowed_addresses(found.map(|address| address.ip())).map_err(ResolveDnsError::new)
         })
     }
 }
@@ -245,6 +286,15 @@ impl Caller {
             Ok(_) | Err(_) => self.limiter.served(),
         }
         result
+    }
+}
+
+/// Returns None in place of the failure that something is not there.
+pub(crate) fn absent<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

@@ -5,7 +5,9 @@ pub(crate) mod registry;
 use jiff::Timestamp;
 use stockpipeline::Pipeline;
 
+use crate::catalog::account_of;
 use crate::identity::Identity;
+use crate::settings::canonical;
 
 /// A pipeline among others.
 #[derive(Debug, Clone, Copy)]
@@ -31,10 +33,12 @@ pub struct Claims {
     bucket: String,
     zones: Vec<String>,
     ledger: String,
-    /// Endpoint, region and catalogue.
+    /// Endpoint, region and account of the catalogue. The operator's own account has no number here: that a pipeline names it and another
+    /// one does not is told by the marks of the tables.
     catalog: (Option<String>, String, Option<String>),
     database: Option<String>,
-    tables: Vec<String>,
+    /// Tables and views, which share one space of names, each with what it is.
+    tables: Vec<(&'static str, String)>,
 }
 
 impl Claims {
@@ -46,18 +50,22 @@ impl Claims {
         let catalog_id = pipeline.operations.glue.as_ref().and_then(|settings| settings.catalog_id.clone());
         let glue = pipeline.glue.as_ref();
         let tables = glue.map(|glue| [Some(&glue.processed_table), glue.raw_table.as_ref(), glue.dead_letters_table.as_ref()]);
+        let tables = tables.into_iter().flatten().flatten().map(|name| ("table", name.clone()));
+        let views = pipeline.operations.athena.iter().flat_map(|athena| &athena.views).map(|(name, _)| ("view", name.clone()));
+        let control_plane = &pipeline.operations.control_plane;
+        let account = catalog_id.or_else(|| control_plane.role_arn.as_deref().and_then(account_of).map(str::to_owned));
         Self {
-            servers: pipeline.kafka.bootstrap_servers.clone(),
+            servers: pipeline.kafka.bootstrap_servers.iter().map(|server| server.to_ascii_lowercase()).collect(),
             topic: pipeline.kafka.topic.name.clone(),
             group: pipeline.kafka.consumer_group.clone(),
             fills: pipeline.producer.is_some(),
-            store: pipeline.aws.s3_endpoint.clone(),
+            store: pipeline.aws.s3_endpoint.as_deref().map(canonical),
             bucket: sink.bucket.clone(),
             zones: [Some(sink.processed_prefix.clone()), raw, Some(sink.dead_letters.0.clone())].into_iter().flatten().collect(),
             ledger: sink.ledger.prefix.clone(),
-            catalog: (pipeline.operations.control_plane.glue_endpoint.clone(), pipeline.aws.region.clone(), catalog_id),
+            catalog: (control_plane.glue_endpoint.as_deref().map(canonical), pipeline.aws.region.clone(), account),
             database: glue.map(|glue| glue.database.clone()),
-            tables: tables.into_iter().flatten().flatten().cloned().collect(),
+            tables: tables.chain(views).collect(),
         }
     }
 }
@@ -127,8 +135,8 @@ fn shared_table(one: &Claims, other: &Claims) -> Option<String> {
     if one.database != other.database || one.catalog != other.catalog {
         return None;
     }
-    let table = one.tables.iter().find(|table| other.tables.contains(table))?;
-    Some(format!("table {database}.{table}"))
+    let (kind, name) = one.tables.iter().find(|(_, name)| other.tables.iter().any(|(_, taken)| taken == name))?;
+    Some(format!("{kind} {database}.{name}"))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ use crate::crd::StockPipeline;
 use crate::error::chain;
 use crate::settings::Settings;
 use crate::status::reason::CatalogSynced;
+use accepted::Accepted;
 use cluster::Cluster;
 
 /// Why there is no plan.
@@ -230,7 +231,7 @@ impl Planner {
         };
         let Some(after) = resource.after else { return Ok(plan) };
         plan.notes.extend(self.idleness(namespace, &after));
-        let spec = match accepted::judge(&cluster, &self.settings, resource.live.as_ref(), &after).await? {
+        let mut spec = match accepted::judge(&cluster, &self.settings, resource.live.as_ref(), &after).await? {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 plan.problems.push(refusal);
@@ -238,10 +239,10 @@ impl Planner {
             }
         };
         let (children, problems) = cluster.children(&self.settings, resource.live.as_ref(), &after, &spec.spec).await?;
-        plan.cluster.extend(spec.revision);
+        plan.cluster.extend(spec.revision.take());
         plan.cluster.extend(children);
         plan.problems.extend(problems);
-        self.plan_catalogue(&mut plan, resource.live.as_ref(), &after, &spec.spec).await;
+        self.plan_catalogue(&mut plan, resource.live.as_ref(), &after, &spec).await;
         let report = cluster.topic_report(&self.settings).await;
         let in_force = spec.in_force.as_ref().map(|spec| &spec.pipeline.kafka.topic);
         let topic = topic::compare(&spec.spec.pipeline.kafka.topic, in_force, report.as_ref());
@@ -264,15 +265,23 @@ impl Planner {
         (annotation("reconcile") == Some("disabled")).then(|| format!("{GROUP}/reconcile is disabled, so the operator would do nothing"))
     }
 
-    async fn plan_catalogue(&self, plan: &mut PipelinePlan, live: Option<&StockPipeline>, after: &StockPipeline, spec: &Spec) {
+    async fn plan_catalogue(&self, plan: &mut PipelinePlan, live: Option<&StockPipeline>, after: &StockPipeline, accepted: &Accepted) {
         let identity = accept::identity(after);
-        let Some(wanted) = WantedCatalogue::of(&identity, &spec.pipeline, spec.generation, &self.settings.cluster) else { return };
+        let of = |spec: &Spec| WantedCatalogue::of(&identity, &spec.pipeline, spec.generation, &self.settings.cluster);
+        let (wanted, last) = (of(&accepted.spec), accepted.in_force.as_ref().and_then(of));
+        if wanted.is_none() && last.is_none() {
+            return;
+        }
         let Some(catalogue) = &self.catalogue else {
             plan.notes.push("Glue and Athena were left out".to_owned());
             return;
         };
         let seen = CatalogState::of(live.and_then(|live| live.status.as_ref()));
-        let report = catalogue.sync(&wanted, &seen, Mode::DryRun).await;
+        let report = match (wanted, last) {
+            (Some(wanted), _) => catalogue.sync(&wanted, &seen, Mode::DryRun).await,
+            (None, Some(last)) => catalogue.leave(last, &seen, Mode::DryRun).await,
+            (None, None) => return,
+        };
         if is_problem(&report) {
             plan.problems.push(format!("catalogue: {}", report.finding.message));
         }

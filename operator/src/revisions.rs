@@ -25,9 +25,10 @@ pub(crate) struct Accepted {
     pub(crate) name: String,
 }
 
-/// Returns the hash by which a spec is known again. The order of its members does not count.
+/// Returns the hash by which a spec is known again, whole: whoever makes a spec with the hash of an accepted one goes around every
+/// comparison with that. The order of its members does not count.
 pub(crate) fn spec_hash(spec: &Value) -> String {
-    hash::short(&crate::desired::sorted(spec.clone()).to_string())
+    hash::full(&crate::desired::sorted(spec.clone()).to_string())
 }
 
 /// Returns the accepted specs of a resource among revisions, the newest first.
@@ -100,6 +101,7 @@ mod tests {
         assert!(revision.name_any().len() <= 253);
         assert_eq!(spec(revision), Some(written.clone()));
         assert_eq!(spec_hash(&written), spec_hash(&json!({ "a": { "c": null, "d": [1, 2] }, "b": 1 })));
+        assert_eq!(spec_hash(&written).len(), 64, "nobody finds a second spec with the hash of an accepted one");
         assert_ne!(spec_hash(&written), spec_hash(&json!({ "a": { "c": null, "d": [2, 1] }, "b": 1 })));
     }
 }

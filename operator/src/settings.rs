@@ -78,7 +78,7 @@ pub struct Timing {
 pub struct Grants {
     /// Endpoints of AWS services that the operator signs requests to, such as `http://moto.aws.svc:5000`.
     pub endpoints: BTreeSet<String>,
-    /// Roles by the namespace whose pipelines may name them as `aws.controlPlaneRoleArn`.
+    /// Roles by the namespace whose pipelines may name them as `aws.controlPlaneRoleArn` or `glue.crawler.roleArn`.
     pub roles: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -165,8 +165,8 @@ impl Grants {
     }
 }
 
-/// Endpoints have no path, so the whole of one is scheme, host and port.
-fn canonical(url: &str) -> String {
+/// Returns an endpoint as it is compared. Endpoints have no path, so the whole of one is scheme, host and port.
+pub(crate) fn canonical(url: &str) -> String {
     url.trim_end_matches('/').to_ascii_lowercase()
 }
 

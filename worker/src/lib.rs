@@ -10,6 +10,7 @@
 //! | [`topic`] | makes and keeps the topics |
 //! | [`source`] | takes records from Kafka in batches; the only consumer of the data topic |
 //! | [`contact`] | when a broker was last heard from |
+//! | `dial` | which machines the clients of files, S3 and Glue connect to |
 //! | [`record`] | one Kafka record, borrowed |
 //! | [`decode`] | JSON text to typed values (pure) |
 //! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod command;
 pub mod contact;
 pub mod decode;
+mod dial;
 pub mod embedded;
 pub mod encode;
 pub mod error;

@@ -70,14 +70,16 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
         };
     };
     let mark = |table: &TableInput, name: &str| table.parameters.get(name).cloned();
-    let is_own = mark(&found.input, &owner_mark()) == mark(&wanted.input, &owner_mark());
+    let owner = mark(&found.input, &owner_mark());
+    let is_own = owner == mark(&wanted.input, &owner_mark());
     let changes = differences(&wanted.input, &found.input);
-    match policy.adoption {
-        AdoptionPolicy::Observe => return Decision::Report(without_marks(changes)),
-        AdoptionPolicy::FailIfExists if !is_own => {
-            return Decision::Refuse(not_own(wanted, mark(&found.input, &owner_mark()).as_deref()));
-        }
-        AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt => {}
+    match (policy.adoption, &owner) {
+        (AdoptionPolicy::Observe, _) => return Decision::Report(without_marks(changes)),
+        (AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt, _) if is_own => {}
+        // What a pipeline has made stays its own: two that took turns would write one table for ever.
+        (AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt, Some(owner)) => return Decision::Refuse(of_another(wanted, owner)),
+        (AdoptionPolicy::FailIfExists, None) => return Decision::Refuse(of_nobody(wanted)),
+        (AdoptionPolicy::Adopt, None) => {}
     }
     if changes.is_empty() {
         return Decision::Keep;
@@ -117,20 +119,37 @@ fn without_marks(changes: Vec<Change>) -> Vec<Change> {
     changes.into_iter().filter(|change| !change.field.starts_with(&marks)).collect()
 }
 
-fn not_own(wanted: &WantedTable, owner: Option<&str>) -> Refusal {
-    let whose = owner.map_or_else(|| "was not made by a pipeline".to_owned(), |owner| format!("belongs to {owner}"));
-    let field = match wanted.zone {
-        Zone::Processed => "processed",
-        Zone::Raw => "raw",
-        Zone::DeadLetters => "dlq",
-    };
+fn of_nobody(wanted: &WantedTable) -> Refusal {
     Refusal {
         reason: CatalogSynced::AlreadyExists,
         message: format!(
-            "table {} exists and {whose}; name another one in spec.glue.tables.{field}, or set spec.glue.adoptionPolicy to Adopt to take it \
+            "table {} exists and was not made by a pipeline; name another one in {}, or set spec.glue.adoptionPolicy to Adopt to take it \
              over or to Observe to leave it as it is",
-            full_name(wanted)
+            full_name(wanted),
+            field(wanted)
         ),
+    }
+}
+
+fn of_another(wanted: &WantedTable, owner: &str) -> Refusal {
+    Refusal {
+        reason: CatalogSynced::AlreadyExists,
+        message: format!(
+            "table {} exists and belongs to {owner}; name another one in {}, set spec.glue.adoptionPolicy to Observe to leave it as it is, \
+             or, if that pipeline is gone for good, remove the table's parameter {} and set it to Adopt",
+            full_name(wanted),
+            field(wanted),
+            owner_mark()
+        ),
+    }
+}
+
+/// Returns the field that names a table.
+fn field(wanted: &WantedTable) -> &'static str {
+    match wanted.zone {
+        Zone::Processed => "spec.glue.tables.processed",
+        Zone::Raw => "spec.glue.tables.raw",
+        Zone::DeadLetters => "spec.glue.tables.dlq",
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Change, WantedCatalogue};
+use crate::act::Act;
 use crate::crd::report::{AthenaStatus, CrawlerStatus, GlueStatus, StockPipelineStatus, TableStatus};
 use crate::error::Retry;
 use crate::status::Finding;
@@ -31,6 +32,8 @@ pub struct CatalogState {
     pub workgroup: Option<String>,
     /// Corrections so far.
     pub drift_corrections: i64,
+    /// Hash of workgroup and saved queries as they were last in order.
+    pub athena_hash: Option<String>,
 }
 
 /// In place of a view's hash: it will be made as soon as this stands in the status, so that it is known as ours whatever happens then.
@@ -48,6 +51,9 @@ pub struct CatalogReport {
     /// The Athena objects, for the status; an empty one where nothing is left to remember. They have to be written before the next look: ids
     /// and claims are nowhere else.
     pub athena: Option<AthenaStatus>,
+    /// Why a table may lack a declared column, so that nothing may be written for it yet; None where every table is as it should be, or is only
+    /// looked at. Nothing else about the catalogue keeps a record from being stored.
+    pub columns_wait: Option<String>,
     /// Things that others had changed and that were set right.
     pub corrections: i64,
     /// What was written, or would be, or differs and is left.
@@ -67,46 +73,11 @@ pub struct ObjectChange {
     pub fields: Vec<Change>,
 }
 
-/// What is done to one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Act {
-    /// It is made.
-    Create,
-    /// It is written because the spec has changed.
-    Update,
-    /// It is written because others have changed it.
-    Correct,
-    /// It is deleted.
-    Delete,
-    /// It is left as it is, and reported.
-    Report,
-}
-
 impl fmt::Display for ObjectChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.act.label(), self.object)?;
         let fields: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
         if fields.is_empty() { Ok(()) } else { write!(formatter, " ({})", fields.join(", ")) }
-    }
-}
-
-impl Act {
-    /// Returns the name of the act.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Correct => "correct",
-            Self::Delete => "delete",
-            Self::Report => "report",
-        }
-    }
-
-    /// Returns whether the act writes.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        self != Self::Report
     }
 }
 
@@ -131,16 +102,32 @@ impl CatalogState {
             has_crawler: glue.is_some_and(|glue| glue.crawler.is_some()),
             workgroup: athena.map(|athena| athena.workgroup.clone()).filter(|name| !name.is_empty()),
             drift_corrections: glue.map_or(0, |glue| glue.drift_corrections),
+            athena_hash: athena.and_then(|athena| athena.hash.clone()),
         }
     }
 }
 
 impl CatalogState {
+    /// Returns whether nothing is remembered that somebody would have to take away.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.has_crawler && self.named_queries.is_empty() && self.views.is_empty()
+    }
+
+    /// Returns what is remembered, in words.
+    fn list(&self) -> String {
+        let crawler = self.has_crawler.then(|| "the crawler".to_owned());
+        let queries = self.named_queries.keys().map(|name| format!("saved query {name}"));
+        let views = self.views.keys().map(|name| format!("view {name}"));
+        crawler.into_iter().chain(queries).chain(views).collect::<Vec<_>>().join(", ")
+    }
+
     /// Returns what the status remembers of Athena; None where that is nothing.
     #[must_use]
     pub fn remembered(&self) -> Option<AthenaStatus> {
         let workgroup = self.workgroup.clone().unwrap_or_default();
-        let status = AthenaStatus { workgroup, named_queries: self.named_queries.clone(), views: self.views.clone() };
+        let (named_queries, views, hash) = (self.named_queries.clone(), self.views.clone(), self.athena_hash.clone());
+        let status = AthenaStatus { workgroup, named_queries, views, hash };
         (status != AthenaStatus::default()).then_some(status)
     }
 }
@@ -152,12 +139,21 @@ impl CatalogReport {
         Self::empty(CatalogSynced::NotRequired, "the pipeline has no catalogue")
     }
 
+    /// Returns the report of a pipeline without a catalogue that still has to take away what one has left, and cannot.
+    #[must_use]
+    pub fn left(seen: &CatalogState, why: Finding<CatalogSynced>, retry: Retry) -> Self {
+        let message = format!("the pipeline has no catalogue; of an earlier one there is still {}: {}", seen.list(), why.message);
+        let crawler = seen.has_crawler.then(CrawlerStatus::default);
+        Self { athena: seen.remembered(), crawler, retry: Some(retry), ..Self::empty(why.reason, &message) }
+    }
+
     pub(super) fn empty(reason: CatalogSynced, message: &str) -> Self {
         Self {
             finding: Finding { reason, message: message.to_owned() },
             tables: Vec::new(),
             crawler: None,
             athena: None,
+            columns_wait: None,
             corrections: 0,
             changes: Vec::new(),
             retry: None,

@@ -189,15 +189,20 @@ fn a_table_of_another_owner_is_touched_only_where_the_user_says_so() {
         table.parameters.insert("lineage".to_owned(), "kept".to_owned());
     };
     let others = |table: &mut TableInput| drop(table.parameters.insert(owner_mark(), "market-data/other".to_owned()));
-    let message = |whose: &str| {
-        format!(
-            "refuse: table market_data.us_equities exists and {whose}; name another one in spec.glue.tables.processed, or set \
-             spec.glue.adoptionPolicy to Adopt to take it over or to Observe to leave it as it is"
-        )
-    };
-    assert_eq!(told(&after(STRICT, foreign)), message("was not made by a pipeline"));
-    assert_eq!(told(&after(STRICT, others)), message("belongs to market-data/other"));
+    assert_eq!(
+        told(&after(STRICT, foreign)),
+        "refuse: table market_data.us_equities exists and was not made by a pipeline; name another one in spec.glue.tables.processed, or set \
+         spec.glue.adoptionPolicy to Adopt to take it over or to Observe to leave it as it is"
+    );
     let adopt = Policy { adoption: AdoptionPolicy::Adopt, ..STRICT };
+    for policy in [STRICT, adopt, Policy { unrestricted: true, ..adopt }] {
+        assert_eq!(
+            told(&after(policy, others)),
+            "refuse: table market_data.us_equities exists and belongs to market-data/other; name another one in \
+             spec.glue.tables.processed, set spec.glue.adoptionPolicy to Observe to leave it as it is, or, if that pipeline is gone for good, \
+             remove the table's parameter stockpipeline.dev/owner and set it to Adopt"
+        );
+    }
     let Decision::Update { input, drift: false, .. } = after(adopt, foreign) else { panic!("not adopted") };
     assert_eq!(input.parameters[&owner_mark()], "market-data/us-equities");
     assert_eq!(input.parameters["lineage"], "kept");
@@ -375,6 +380,9 @@ fn a_view_is_claimed_before_it_is_made_and_run_only_where_it_differs() {
         (found(None, None), now, report, "report"),
         (found(None, None), None, STRICT, "refuse"),
         (found(Some("other/one"), now), None, STRICT, "refuse"),
+        (found(Some("other/one"), now), None, adopt, "refuse"),
+        (found(Some("other/one"), old), now, STRICT, "refuse"),
+        (found(Some("other/one"), old), Some(CLAIMED), STRICT, "refuse"),
         (found(None, None), None, adopt, "run"),
         (Some(FoundView { is_view: false, owner: None, hash: None }), now, adopt, "refuse"),
     ] {

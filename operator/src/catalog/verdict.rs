@@ -60,10 +60,20 @@ impl Verdict {
         self.waits(Finding { reason: CatalogSynced::AccessDenied, message: refusal.to_string() }, Retry::User);
     }
 
-    /// Returns whether something has gone wrong so far.
+    /// Returns what has gone wrong so far: the worst of it.
     #[must_use]
-    pub fn is_troubled(&self) -> bool {
-        !self.findings.is_empty()
+    pub fn trouble(&self) -> Option<&str> {
+        self.worst().map(|finding| finding.message.as_str())
+    }
+
+    fn worst(&self) -> Option<&Finding<CatalogSynced>> {
+        self.findings.iter().min_by_key(|finding| rank(finding.reason))
+    }
+
+    /// Returns how much has gone wrong so far.
+    #[must_use]
+    pub fn troubles(&self) -> usize {
+        self.findings.len()
     }
 
     /// Returns the report; `summary` is what is in order if all is.
@@ -80,7 +90,7 @@ impl Verdict {
     }
 
     fn finding(&self, summary: &str) -> Finding<CatalogSynced> {
-        if let Some(worst) = self.findings.iter().min_by_key(|finding| rank(finding.reason)) {
+        if let Some(worst) = self.worst() {
             let others = self.findings.len() - 1;
             let rest = if others == 0 { String::new() } else { format!(" (and {others} more)") };
             return Finding { reason: worst.reason, message: format!("{}{rest}", worst.message) };

@@ -54,10 +54,14 @@ pub fn decide_view(view: &WantedView, found: Option<&FoundView>, seen: Option<&s
     if !found.is_view {
         return ViewDecision::Refuse(in_the_way(view, "is a table", "name the view otherwise in spec.athena.views"));
     }
+    // Whatever the status says: another pipeline that has made it since would make it again, and both for ever.
+    if let Some(owner) = found.owner.as_ref().filter(|_| !is_marked) {
+        let remedy = "name another one in spec.athena.views, or delete it if that pipeline is gone for good";
+        return ViewDecision::Refuse(in_the_way(view, &format!("belongs to {owner}"), remedy));
+    }
     if !is_marked && seen.is_none() && policy.adoption != AdoptionPolicy::Adopt {
-        let whose = found.owner.as_ref().map_or_else(|| "was not made by a pipeline".to_owned(), |owner| format!("belongs to {owner}"));
         let remedy = "name another one in spec.athena.views, delete it, or set spec.glue.adoptionPolicy to Adopt to take it over";
-        return ViewDecision::Refuse(in_the_way(view, &whose, remedy));
+        return ViewDecision::Refuse(in_the_way(view, "was not made by a pipeline", remedy));
     }
     if is_marked && found.hash.as_deref() == Some(&view.hash) {
         return ViewDecision::Keep;

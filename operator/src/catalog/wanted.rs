@@ -98,6 +98,14 @@ pub struct WantedAthena {
     pub views: Vec<WantedView>,
 }
 
+impl WantedAthena {
+    /// Returns the hash of workgroup and saved queries.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hash::short(&format!("{:?}", (&self.workgroup, &self.database, &self.queries)))
+    }
+}
+
 /// The workgroup as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WantedWorkgroup {
@@ -236,6 +244,11 @@ impl Owner {
     pub fn has_described(&self, description: Option<&str>) -> bool {
         description.is_some_and(|text| text.ends_with(&self.mark()))
     }
+}
+
+/// Returns the account that stands in a role's ARN.
+pub(crate) fn account_of(role_arn: &str) -> Option<&str> {
+    role_arn.split(':').nth(4).filter(|account| !account.is_empty())
 }
 
 /// Returns a name that no other pipeline's crawler has.

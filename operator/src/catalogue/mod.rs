@@ -29,13 +29,15 @@ use tokio::time::Instant;
 
 use crate::athena::{Athena, AthenaClient};
 use crate::aws::{Caller, Failure, FailureKind, NotGranted, check_grants, configuration};
-use crate::catalog::{CatalogReport, CatalogState, Mode, Place, Removal, Verdict, WantedCatalogue};
+use crate::catalog::{CatalogReport, CatalogState, Mode, Place, Removal, Verdict, WantedCatalogue, account_of};
 use crate::error::Retry;
 use crate::fence::Fence;
 use crate::glue::{Glue, GlueClient};
 use crate::limiter::{Limiter, Limiters, Scope};
 use crate::metrics::{Metrics, Service};
 use crate::settings::{Grants, Rates, Settings};
+use crate::status::Finding;
+use crate::status::reason::CatalogSynced;
 
 use athena::Listings;
 use partitions::Walks;
@@ -169,7 +171,8 @@ impl Catalogue {
             Ok(look) => look,
             Err(refusal) => {
                 verdict.not_granted(&refusal);
-                return CatalogReport { athena: seen.remembered(), ..verdict.report("") };
+                let columns_wait = Some(refusal.to_string());
+                return CatalogReport { athena: seen.remembered(), columns_wait, ..verdict.report("") };
             }
         };
         // Boxed, since whoever waits for this holds all of it in its own future.
@@ -178,8 +181,32 @@ impl Catalogue {
         let mut report = verdict.report(&summary(wanted));
         report.tables = tables.statuses;
         report.crawler = tables.crawler;
+        report.columns_wait = tables.columns_wait;
         report.athena = athena;
         report
+    }
+
+    /// Takes away crawler, saved queries and views of a pipeline that has no catalogue any more; `last` is what it wanted when it had one. Its
+    /// tables stay. Never fails: what goes wrong is in the report.
+    pub async fn leave(&self, last: WantedCatalogue, seen: &CatalogState, mode: Mode) -> CatalogReport {
+        let nothing = WantedCatalogue { crawler: None, athena: None, ..last };
+        let look = match self.look(&nothing, seen).await {
+            Ok(look) => look,
+            Err(refusal) => {
+                let finding = Finding { reason: CatalogSynced::AccessDenied, message: refusal.to_string() };
+                return CatalogReport::left(seen, finding, Retry::User);
+            }
+        };
+        let mut verdict = Verdict::new(mode);
+        let crawler = Box::pin(look.leave_crawler(&mut verdict)).await;
+        let athena = Box::pin(look.leave_athena(&mut verdict)).await;
+        let report = CatalogReport { crawler, athena, ..verdict.report("") };
+        let finding = match (report.retry, report.finding.reason) {
+            (Some(retry), _) => CatalogReport::left(seen, report.finding, retry).finding,
+            (None, CatalogSynced::DriftReported) => report.finding,
+            (None, _) => CatalogReport::not_required().finding,
+        };
+        CatalogReport { finding, ..report }
     }
 
     /// Removes what a deletion policy names and the pipeline has made. What is gone already is fine.
@@ -217,7 +244,8 @@ impl Catalogue {
         if let Some(clients) = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return clients.clone();
         }
-        let configuration = configuration(&wanted.place, &wanted.namespace, self.shared.options.credentials.clone()).await;
+        let credentials = self.shared.options.credentials.clone();
+        let configuration = configuration(&wanted.place, &wanted.namespace, credentials, &self.shared.metrics).await;
         let made = Clients {
             glue: GlueClient::new(&configuration, wanted.place.glue_endpoint.as_deref()),
             athena: AthenaClient::new(&configuration, wanted.place.athena_endpoint.as_deref()),
@@ -237,7 +265,7 @@ impl Catalogue {
             Service::Sts => (&place.sts_endpoint, "sts", self.shared.options.glue_per_second),
         };
         // A role's ARN holds the account; without a role it is the operator's own.
-        let account = place.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or("own");
+        let account = place.role_arn.as_deref().and_then(account_of).unwrap_or("own");
         let account = endpoint.clone().unwrap_or_else(|| account.to_owned());
         self.shared.limiters.of(&Scope { account, region: place.region.clone(), service: name }, rate)
     }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use stockpipeline::operations::AdoptionPolicy;
 
 use super::Look;
-use crate::aws::{Failure, FailureKind};
+use crate::aws::{CRAWLER_ROLE, Failure, FailureKind, check_role};
 use crate::catalog::{
     Act, CrawlerDecision, Decision, FoundCrawler, ObjectChange, SharedDecision, Verdict, WantedTable, decide, decide_crawler,
     decide_database,
@@ -25,6 +25,8 @@ pub(super) struct TablesSeen {
     pub(super) crawler: Option<CrawlerStatus>,
     /// Whether all tables are there, so that views can be made of them.
     pub(super) are_there: bool,
+    /// Why a table may lack a declared column.
+    pub(super) columns_wait: Option<String>,
 }
 
 impl Look<'_> {
@@ -33,9 +35,13 @@ impl Look<'_> {
         let mut seen = TablesSeen::default();
         match self.sync_database(verdict).await {
             Ok(true) => {}
-            Ok(false) => return seen,
+            Ok(false) => {
+                seen.columns_wait = verdict.trouble().map(str::to_owned);
+                return seen;
+            }
             Err(failure) => {
                 verdict.failed(&format!("database {}", self.wanted.database.name), &failure);
+                seen.columns_wait = verdict.trouble().map(str::to_owned);
                 return seen;
             }
         }
@@ -50,6 +56,8 @@ impl Look<'_> {
                 }
             }
         }
+        // Whatever is met from here on is not about columns.
+        seen.columns_wait = verdict.trouble().map(str::to_owned);
         seen.crawler = match self.sync_crawler(verdict, seen.are_there).await {
             Ok(crawler) => crawler,
             Err(failure) => {
@@ -148,6 +156,13 @@ impl Look<'_> {
         if wanted.is_none() && !self.seen.has_crawler {
             return Ok(None);
         }
+        // Glue takes the operator's word for the role: whose it is has to be known before.
+        if let Some(wanted) = wanted
+            && let Err(refusal) = check_role(CRAWLER_ROLE, &wanted.role_arn, &self.wanted.namespace, &self.shared.grants)
+        {
+            verdict.not_granted(&refusal);
+            return Ok(None);
+        }
         let name = &self.wanted.crawler_name;
         let found = self.glue.crawler(name).await?;
         let change = |act, fields| ObjectChange { object: format!("crawler {name}"), act, fields };
@@ -173,6 +188,18 @@ impl Look<'_> {
         }
         verdict.change(change);
         self.crawler_status(wanted.is_some(), found).await
+    }
+
+    /// Takes the crawler away that the spec has no longer. Returns what the status has to remember of it.
+    pub(super) async fn leave_crawler(&self, verdict: &mut Verdict) -> Option<CrawlerStatus> {
+        let left = CrawlerStatus { name: self.wanted.crawler_name.clone(), ..CrawlerStatus::default() };
+        match self.sync_crawler(verdict, true).await {
+            Ok(_) => (self.seen.has_crawler && !verdict.may_write()).then_some(left),
+            Err(failure) => {
+                verdict.failed(&format!("crawler {}", self.wanted.crawler_name), &failure);
+                Some(left)
+            }
+        }
     }
 
     async fn crawler_status(&self, is_wanted: bool, found: Option<FoundCrawler>) -> Result<Option<CrawlerStatus>, Failure> {

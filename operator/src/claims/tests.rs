@@ -44,7 +44,7 @@ fn told(change: impl FnOnce(&mut Value)) -> Option<String> {
 fn the_younger_is_told_what_the_older_has() {
     type Case = (fn(&mut Value), Option<&'static str>);
     let whose = "belongs to pipeline n/a, which had it first; use another one, or delete that pipeline";
-    let cases: [Case; 12] = [
+    let cases: [Case; 17] = [
         (apart, None),
         (
             |spec| (apart(spec), spec["kafka"]["topic"]["name"] = json!("ticks.us-equities")).1,
@@ -93,10 +93,69 @@ fn the_younger_is_told_what_the_older_has() {
             },
             None,
         ),
+        (
+            |spec| {
+                apart(spec);
+                spec["glue"]["database"]["name"] = json!("market_data");
+                spec["glue"].as_object_mut().unwrap().remove("catalogId");
+                spec["aws"]["controlPlaneRoleArn"] = json!("arn:aws:iam::111122223333:role/another");
+            },
+            Some("table market_data.us_equities"),
+        ),
+        (
+            |spec| {
+                apart(spec);
+                spec["glue"]["database"]["name"] = json!("market_data");
+                spec["glue"].as_object_mut().unwrap().remove("catalogId");
+                spec["aws"]["controlPlaneRoleArn"] = json!("arn:aws:iam::999999999999:role/another");
+            },
+            None,
+        ),
+        (|spec| catalogued_apart(spec, "other", "us_equities_latest"), Some("view market_data.us_equities_latest")),
+        (|spec| catalogued_apart(spec, "other", "us_equities_raw"), Some("view market_data.us_equities_raw")),
+        (|spec| catalogued_apart(spec, "us_equities_latest", "other_latest"), Some("table market_data.us_equities_latest")),
     ];
     for (index, (change, expected)) in cases.into_iter().enumerate() {
         assert_eq!(told(change), expected.map(|what| format!("{what} {whose}")), "case {index}");
     }
+}
+
+fn catalogued_apart(spec: &mut Value, processed: &str, view: &str) {
+    apart(spec);
+    spec["glue"]["database"]["name"] = json!("market_data");
+    spec["glue"]["tables"] = json!({ "processed": processed, "raw": "other_raw", "dlq": "other_dlq" });
+    spec["athena"]["views"][0]["name"] = json!(view);
+}
+
+#[test]
+fn the_case_of_endpoints_and_brokers_tells_nobody_apart() {
+    let beside = |change: fn(&mut Value), other: fn(&mut Value)| {
+        let (one, other) = (Claims::of(&pipeline(change)), Claims::of(&pipeline(other)));
+        shared(&one, &other)
+    };
+    let catalog = |url: &str| {
+        let url = url.to_owned();
+        move |spec: &mut Value| {
+            apart(spec);
+            spec["aws"]["endpoints"] = json!({ "glue": url, "athena": url });
+            spec["glue"]["database"]["name"] = json!("market_data");
+        }
+    };
+    let [one, other] = ["http://moto.aws.svc:5000", "http://Moto.AWS.svc:5000/"].map(|url| Claims::of(&pipeline(catalog(url))));
+    assert_eq!(shared_table(&one, &other).as_deref(), Some("table market_data.us_equities"));
+    let store = beside(
+        |spec| spec["aws"]["endpoints"] = json!({ "s3": "http://minio.s3.svc:9000" }),
+        |spec| {
+            spec["kafka"]["topic"]["name"] = json!("other");
+            spec["aws"]["endpoints"] = json!({ "s3": "http://MinIO.s3.svc:9000" });
+        },
+    );
+    assert_eq!(store.as_deref(), Some("prefix processed/us-equities of bucket my-bucket"));
+    let topic = beside(
+        |spec| spec["kafka"]["bootstrapServers"] = json!(["kafka.svc:9098"]),
+        |spec| spec["kafka"]["bootstrapServers"] = json!(["Kafka.svc:9098"]),
+    );
+    assert_eq!(topic.as_deref(), Some("topic ticks.us-equities with consumer group us-equities-sink"));
 }
 
 fn prefixes(spec: &mut Value, processed: &str, raw: &str, dead_letters: &str) {

@@ -2,13 +2,15 @@
 //!
 //! A name can still resolve to one; who connects looks again after DNS and redirects.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::findings::Findings;
 use crate::checked::Location;
 
-/// The metadata service of EC2 over IPv6, outside the link-local range.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+/// First 32 bits of the addresses at which EC2 serves metadata, credentials and time over IPv6, outside the link-local range.
+const METADATA_V6: [u16; 2] = [0xfd00, 0x0ec2];
+/// First 96 bits of the addresses by which IPv6 machines reach IPv4 ones.
+const TRANSLATED: [u16; 6] = [0x0064, 0xff9b, 0, 0, 0, 0];
 /// Names that clouds give to their metadata services.
 const METADATA_NAMES: [&str; 4] = ["metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"];
 
@@ -141,8 +143,68 @@ pub fn is_forbidden_address(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_link_local() || address.is_unspecified() || address.is_broadcast() || address.is_multicast(),
         IpAddr::V6(address) => {
-            let embedded = address.to_ipv4().is_some_and(|inner| inner.is_link_local());
-            address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast() || address == METADATA_V6 || embedded
+            let segments = address.segments();
+            let [.., a, b, c, d] = address.octets();
+            let translated = segments.starts_with(&TRANSLATED).then(|| Ipv4Addr::new(a, b, c, d));
+            let embedded = address.to_ipv4().or(translated).is_some_and(|inner| inner.is_link_local());
+            let metadata = segments.starts_with(&METADATA_V6);
+            address.is_unicast_link_local() || address.is_unspecified() || address.is_multicast() || metadata || embedded
         }
+    }
+}
+
+/// A name leads to addresses that nothing may connect to, and to no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name leads to a link-local or metadata address; use one that is meant to be reached")]
+pub struct ForbiddenAddress;
+
+/// Returns those addresses of a name that may be connected to, in their order.
+///
+/// # Errors
+/// [`ForbiddenAddress`] when there are others only; the user's.
+pub fn allowed_addresses(found: impl IntoIterator<Item = IpAddr>) -> Result<Vec<IpAddr>, ForbiddenAddress> {
+    let (forbidden, allowed): (Vec<IpAddr>, Vec<IpAddr>) = found.into_iter().partition(|address| is_forbidden_address(*address));
+    if allowed.is_empty() && !forbidden.is_empty() { Err(ForbiddenAddress) } else { Ok(allowed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_machine_of_the_user_s_is_forbidden_in_every_form() {
+        let cases = [
+            ("169.254.169.254", true),
+            ("169.254.170.2", true),
+            ("::ffff:169.254.169.254", true),
+            ("::169.254.169.254", true),
+            ("64:ff9b::169.254.169.254", true),
+            ("fe80::1", true),
+            ("fd00:ec2::254", true),
+            ("fd00:ec2::23", true),
+            ("0.0.0.0", true),
+            ("::", true),
+            ("224.0.0.1", true),
+            ("255.255.255.255", true),
+            ("127.0.0.1", false),
+            ("::1", false),
+            ("10.0.12.9", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("fd12:3456::1", false),
+            ("64:ff9b::52.94.5.7", false),
+            ("52.94.5.7", false),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(is_forbidden_address(text.parse().unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_keeps_the_addresses_that_may_be_reached() {
+        let [metadata, private] = ["169.254.169.254", "10.0.0.1"].map(|text| text.parse::<IpAddr>().unwrap());
+        assert_eq!(allowed_addresses([metadata, private]), Ok(vec![private]));
+        assert_eq!(allowed_addresses([metadata]), Err(ForbiddenAddress));
+        assert_eq!(allowed_addresses([]), Ok(Vec::new()));
     }
 }

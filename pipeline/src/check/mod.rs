@@ -27,7 +27,7 @@ mod suggest;
 mod time;
 mod worker;
 
-pub use address::is_forbidden_address;
+pub use address::{ForbiddenAddress, allowed_addresses, is_forbidden_address};
 pub use findings::{FieldError, Warning};
 pub use shape::spec_schema;
 

@@ -31,6 +31,37 @@ const PATCH_SPEC: [&str; 8] = [
     "schedulerName",
 ];
 
+/// Starts of variables that load code into the worker, or lead its requests and their credentials around the checked endpoints.
+const REFUSED_VARIABLES: [&str; 5] = ["LD_", "GLIBC_", "AWS_", "SSL_", "OPENSSL_"];
+/// End of those that put a proxy before every endpoint.
+const PROXY_VARIABLE: &str = "_PROXY";
+/// Starts of annotations by which runtimes, networks and clouds give a pod what its spec may not ask for: weaker security, roles, devices,
+/// networks, mounts, images.
+const REFUSED_ANNOTATIONS: [&str; 22] = [
+    "cdi.k8s.io/",
+    "cni.projectcalico.org/",
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "dev.gvisor.",
+    "devices.nri.io/",
+    "eks.amazonaws.com/",
+    "iam.amazonaws.com/",
+    "iam.cloud.google.com/",
+    "inject.istio.io/",
+    "io.containerd.",
+    "io.katacontainers.",
+    "io.kubernetes.cri-o.",
+    "io.kubernetes.cri.",
+    "k8s.ovn.org/",
+    "k8s.v1.cni.cncf.io/",
+    "mounts.nri.io/",
+    "ovn.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+    "sidecar.istio.io/proxyimage",
+    "sidecar.istio.io/uservolume",
+    "v1.multus-cni.io/",
+];
+
 /// Checks the pods of one role.
 pub(crate) fn check(path: &str, replicas: i32, pods: &Pods, findings: &mut Findings) -> Worker {
     let placement = &pods.placement;
@@ -39,6 +70,9 @@ pub(crate) fn check(path: &str, replicas: i32, pods: &Pods, findings: &mut Findi
     }
     if let Some(affinity) = &placement.affinity {
         check_size(&format!("{path}.placement.affinity"), affinity, findings);
+    }
+    for (index, variable) in pods.env.iter().enumerate() {
+        check_variable(&format!("{path}.env[{index}].name"), &variable.name, findings);
     }
     for (index, toleration) in placement.tolerations.iter().enumerate() {
         check_toleration(&format!("{path}.placement.tolerations[{index}]"), toleration, findings);
@@ -121,6 +155,27 @@ fn check_patch(path: &str, template: &Value, findings: &mut Findings) {
         }
     }
     check_labels(&format!("{path}.metadata.labels"), template, findings);
+    check_annotations(&format!("{path}.metadata.annotations"), template, findings);
+}
+
+/// Programs read proxies in either case.
+fn check_variable(path: &str, name: &str, findings: &mut Findings) {
+    let upper = name.to_ascii_uppercase();
+    if upper.ends_with(PROXY_VARIABLE) || REFUSED_VARIABLES.iter().any(|start| upper.starts_with(start)) {
+        let reason = "is a variable that loads code, or leads requests and their credentials elsewhere";
+        findings.wrong(path, name, reason, "use the fields of kafka and aws, or another name");
+    }
+}
+
+fn check_annotations(path: &str, template: &Value, findings: &mut Findings) {
+    let annotations = template.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object);
+    for name in annotations.into_iter().flat_map(Map::keys) {
+        let lower = name.to_ascii_lowercase();
+        if REFUSED_ANNOTATIONS.iter().any(|start| lower.starts_with(start)) {
+            let reason = "is an annotation that gives a pod what its spec may not ask for";
+            findings.broken(&keyed(path, name), reason, "remove it; what all pods of a namespace get is its administrator's to set");
+        }
+    }
 }
 
 /// The operator finds its pods by these labels.

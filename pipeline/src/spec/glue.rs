@@ -102,7 +102,7 @@ pub enum DriftPolicy {
     Report,
 }
 
-/// What happens to a table that exists and is not this pipeline's.
+/// What happens to a table that exists and is not this pipeline's. One that another pipeline has made is never taken over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AdoptionPolicy {
     /// The operator refuses.

@@ -55,7 +55,8 @@ pub struct Pods {
     pub env: Vec<EnvironmentVariable>,
     /// Strategic merge patch of the pod template for what has no field here: labels and annotations under `metadata`, and under
     /// `spec` only dnsConfig, dnsPolicy, enableServiceLinks, hostAliases, imagePullSecrets, preemptionPolicy, runtimeClassName and
-    /// schedulerName. At most 16 KiB. Default: none.
+    /// schedulerName. Annotations by which a cluster grants roles, devices, networks, mounts or weaker security are refused. At most 16 KiB.
+    /// Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "free_form")]
     pub pod_template_patch: Option<Value>,
@@ -189,8 +190,14 @@ pub struct PodDisruptionBudget {
 /// An environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    (
+        "!self.name.matches('(?i)^(LD_|GLIBC_|AWS_|SSL_|OPENSSL_)|_PROXY$')",
+        "names that load code, or lead requests and their credentials elsewhere (LD_*, GLIBC_*, AWS_*, SSL_*, OPENSSL_*, *_PROXY), are not allowed",
+    ),
+])))]
 pub struct EnvironmentVariable {
-    /// Name.
+    /// Name; none of LD_*, GLIBC_*, AWS_*, SSL_*, OPENSSL_* and *_PROXY, which load code or lead requests and their credentials elsewhere.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
     /// Value; not for secrets. Default: the empty text.

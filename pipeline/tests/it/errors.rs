@@ -351,6 +351,28 @@ fn operations_are_explained() {
                     json!({"metadata": {"labels": {"app.kubernetes.io/name": "x", "team": "markets"}}, "spec": {"schedulerName": "volcano"}}),
                 ),
             ),
+            (
+                "a patch of annotations that grant something",
+                worker(
+                    "/spec/sink/worker/podTemplatePatch",
+                    json!({"metadata": {"annotations": {
+                        "container.apparmor.security.beta.kubernetes.io/sink": "unconfined", "iam.amazonaws.com/role": "admin",
+                        "k8s.v1.cni.cncf.io/networks": "storage", "sidecar.istio.io/userVolumeMount": "[]",
+                        "sidecar.istio.io/inject": "false", "example.com/team": "markets",
+                    }}}),
+                ),
+            ),
+            (
+                "variables that lead elsewhere",
+                worker(
+                    "/spec/sink/worker/env",
+                    json!([
+                        {"name": "LD_PRELOAD", "value": "/x.so"}, {"name": "AWS_ENDPOINT_URL_S3", "value": "https://evil.example"},
+                        {"name": "https_proxy", "value": "http://evil.example"}, {"name": "RUST_LOG", "value": "info"},
+                        {"name": "PROXY_NOTE", "value": ""},
+                    ]),
+                ),
+            ),
             ("a huge affinity", worker("/spec/sink/worker/placement/affinity", json!({"nodeAffinity": "x".repeat(20_000)}))),
             ("an unknown resource", worker("/spec/sink/worker/resources/limits", json!({"memroy": "1Gi"}))),
             (

@@ -15,6 +15,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{FeedError, Limits, Places};
+use crate::dial;
 
 /// The wait before the second attempt; it doubles with every one that brings no bytes.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -43,13 +44,17 @@ pub(super) enum Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// Returns the origin of an address. A redirect from https to http is refused.
+    /// Returns the origin of an address. A redirect from https to http is refused, and so is whatever leads to a link-local address.
     pub(super) fn http(address: &'a str, name: &str) -> Result<Self, FeedError> {
-        let client = reqwest::Client::builder()
+        let refused = |error: &dyn Error| FeedError::Refused { name: name.to_owned(), problem: chain(error) };
+        if let Ok(url) = address.parse() {
+            dial::check(&url).map_err(|forbidden| refused(&forbidden))?;
+        }
+        let client = dial::guarded(reqwest::Client::builder())
             .https_only(address.starts_with("https://"))
             .user_agent(concat!("stockpipeline/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| FeedError::Refused { name: name.to_owned(), problem: chain(&error) })?;
+            .map_err(|error| refused(&error))?;
         Ok(Self::Http { client, address })
     }
 }
@@ -189,7 +194,7 @@ impl Target<'_> {
         if let Some(version) = self.version.as_ref().filter(|_| self.bytes > 0) {
             request = request.header(RANGE, format!("bytes={}-", self.bytes)).header(IF_RANGE, version);
         }
-        let response = request.send().await.map_err(|error| Failure::Passing(chain(&error.without_url())))?;
+        let response = request.send().await.map_err(|error| self.unanswered(&error.without_url()))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let status = response.status().as_u16();
         let range = header(CONTENT_RANGE).and_then(content_range);
@@ -215,6 +220,9 @@ impl Target<'_> {
             .send()
             .await
             .map_err(|error| {
+                if dial::is_forbidden(&error) {
+                    return Failure::Final(FeedError::Refused { name: self.name.to_owned(), problem: chain(&error) });
+                }
                 let status = error.raw_response().map_or(0, |response| response.status().as_u16());
                 self.refusal(status, &chain(&error))
             })?;
@@ -224,6 +232,15 @@ impl Target<'_> {
             None => (0, length),
         };
         Ok(Some(Reply { start, total, version: output.e_tag, body: Body::S3(output.body) }))
+    }
+
+    /// Sorts a request that brought no reply.
+    fn unanswered(&self, error: &reqwest::Error) -> Failure {
+        let problem = chain(error);
+        if dial::is_forbidden(error) {
+            return Failure::Final(FeedError::Refused { name: self.name.to_owned(), problem });
+        }
+        Failure::Passing(problem)
     }
 
     /// Sorts a status that is no success; 0 is no reply at all.

@@ -15,6 +15,7 @@ use aws_sdk_glue::types::{
 };
 
 use super::Settings;
+use crate::dial;
 use crate::error::line;
 use crate::metrics::PartitionMetrics;
 use crate::store::Credentials;
@@ -103,7 +104,7 @@ impl Glue {
         };
         let timeouts = TimeoutConfig::builder().connect_timeout(CALL_TIMEOUT / 2).operation_timeout(CALL_TIMEOUT).build();
         // The registrar repeats: it knows what else there is to do.
-        let mut builder = builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+        let mut builder = builder.retry_config(RetryConfig::disabled()).timeout_config(timeouts).http_client(dial::aws_client());
         if let Some(endpoint) = &settings.endpoint {
             builder = builder.endpoint_url(endpoint);
         }
@@ -295,4 +296,29 @@ fn entry_failure(operation: &'static str, detail: &ErrorDetail) -> Failure {
 fn tidy(message: &str) -> String {
     let letters = message.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     letters.take(MAX_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Timing;
+    use super::*;
+    use crate::metrics::Registry;
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_metadata_address_is_not_called() {
+        // The system reads the number as 169.254.169.254, so that no server of names is needed.
+        let settings = Settings {
+            region: "us-east-1".to_owned(),
+            endpoint: Some("http://2852039166".to_owned()),
+            catalog_id: None,
+            credentials: Credentials::Static { access_key_id: "id".to_owned(), secret_access_key: "key".to_owned(), session_token: None },
+            bucket: "b".to_owned(),
+            database: "d".to_owned(),
+            tables: Vec::new(),
+            timing: Timing::default(),
+        };
+        let glue = Glue::connect(&settings, PartitionMetrics::register(&mut Registry::new("sink"))).await;
+        let failure = glue.table("t").await.unwrap_err();
+        assert!(failure.message.contains("link-local or metadata"), "{failure:?}");
+    }
 }

@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{Builder, Config, ConfigBag, IdentityCache, Intercept, R
 use aws_sdk_s3::error::BoxError;
 
 use super::{Credentials, Settings};
+use crate::dial;
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -71,7 +72,8 @@ async fn configure(settings: &Settings) -> Config {
         .timeout_config(timeouts)
         // The store limits the whole attempt.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .interceptor(LoginPages);
+        .interceptor(LoginPages)
+        .http_client(dial::aws_client());
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint_url(endpoint);
     }

@@ -65,6 +65,7 @@ fn a_null_is_an_absent_member() {
         set(body, "/spec/source/synthetic", Value::Null);
         set(body, "/spec/schema/columns/0/unit", Value::Null);
         set(body, "/spec/athena", Value::Null);
+        set(body, "/spec/sink/worker", json!({ "env": [{ "name": "RUST_LOG", "value": "info" }, { "name": "PROXY_NOTE", "value": "" }] }));
     });
     assert_eq!(told(validate_cel(&made)), "");
 }
@@ -100,6 +101,9 @@ fn each_rule_refuses_a_new_resource_with_its_message() {
         ("/spec/glue", Value::Null, "athena needs glue"),
         ("/spec/glue/crawler", json!({ "enabled": true }), "needs roleArn"),
         ("/spec/lifecycle/drainTimeout", json!("25h"), "must be from 1s to 24h"),
+        ("/spec/sink/worker/env", json!([{ "name": "LD_PRELOAD", "value": "/x.so" }]), "load code"),
+        ("/spec/producer/worker/env", json!([{ "name": "AWS_ENDPOINT_URL", "value": "https://evil.example" }]), "load code"),
+        ("/spec/sink/worker/env", json!([{ "name": "https_proxy", "value": "http://evil.example" }]), "load code"),
     ];
     for (pointer, value, message) in cases {
         let told = told(validate_cel(&resource(FULL, |body| set(body, pointer, value))));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use stockpipeline_operator::catalog::CLAIMED;
+use stockpipeline_operator::catalog::{CLAIMED, Mode};
 use stockpipeline_operator::crd::report::AthenaStatus;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
@@ -48,10 +48,27 @@ async fn a_query_that_others_delete_comes_back_with_another_id() {
     let mut stage = Stage::settled().await;
     let before = stage.status.athena.clone().unwrap().named_queries["daily-ohlc"].clone();
     stage.aws.world().athena.queries.clear();
-    assert_eq!(changes(&stage.look().await), ["create saved query daily-ohlc"]);
+    let report = stage.look().await;
+    assert_eq!(changes(&report), ["correct saved query daily-ohlc"]);
+    assert_eq!((report.corrections, report.finding.reason), (1, CatalogSynced::DriftCorrected));
     let after = stage.status.athena.clone().unwrap().named_queries["daily-ohlc"].clone();
     assert_ne!(before, after, "the token that made the first is spent");
     assert_eq!(stage.settle().await.finding.reason, CatalogSynced::InSync);
+}
+
+#[tokio::test]
+async fn a_query_that_others_change_is_drift_and_one_that_the_spec_changes_is_not() {
+    let mut stage = Stage::settled().await;
+    for query in stage.aws.world().athena.queries.values_mut() {
+        query["QueryString"] = json!("select 1");
+    }
+    let report = stage.look().await;
+    assert_eq!((report.corrections, report.finding.reason), (1, CatalogSynced::DriftCorrected));
+    assert_eq!(report.changes[0].fields[0].field, "sql");
+    assert_eq!(stage.settle().await.finding.reason, CatalogSynced::InSync);
+    stage.edit("select symbol, max(high)", "select symbol, min(low)");
+    let report = stage.look().await;
+    assert_eq!((report.corrections, report.changes[0].act), (0, stockpipeline_operator::catalog::Act::Update));
 }
 
 #[tokio::test]
@@ -195,4 +212,29 @@ async fn athena_objects_go_with_their_section() {
     assert!(world.athena.queries.is_empty());
     assert!(!world.glue.databases[DATABASE].tables.contains_key(VIEW));
     assert!(world.athena.workgroups.contains_key("market-data"), "others may use it by now");
+}
+
+#[tokio::test]
+async fn leaving_says_what_goes_before_it_does_and_keeps_the_tables() {
+    let mut stage = Stage::new().await;
+    stage.edit("enabled: false", "enabled: true");
+    stage.settle().await;
+    // The status has the crawler by now.
+    stage.look().await;
+    stage.aws.forget_calls();
+    let (catalogue, wanted, seen) = (stage.another(), stage.wanted(), stage.seen());
+    let crawler = wanted.crawler_name.clone();
+    let goes = [format!("delete crawler {crawler}"), "delete saved query daily-ohlc".to_owned(), format!("delete view {DATABASE}.{VIEW}")];
+    let report = catalogue.leave(wanted.clone(), &seen, Mode::DryRun).await;
+    assert_eq!((changes(&report), stage.aws.writes()), (goes.to_vec(), BTreeMap::new()));
+    assert!(report.crawler.is_some() && report.athena == seen.remembered(), "nothing is forgotten before it is gone");
+    let report = catalogue.leave(wanted, &seen, Mode::Apply).await;
+    assert_eq!((changes(&report), report.finding.reason), (goes.to_vec(), CatalogSynced::NotRequired));
+    assert_eq!((report.crawler, report.athena), (None, Some(AthenaStatus::default())));
+    let names: Vec<String> = stage.stored().into_keys().collect();
+    assert!(
+        names.iter().all(|name| ["database", "table", "partition", "workgroup"].iter().any(|kind| name.starts_with(kind))),
+        "{names:?}"
+    );
+    assert!(stage.aws.world().glue.databases[DATABASE].tables.contains_key("us_equities"));
 }

@@ -58,6 +58,43 @@ async fn one_thing_that_fails_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn columns_wait_for_tables_and_their_partitions_and_for_nothing_else() {
+    type Case = (&'static str, Option<&'static str>);
+    let cases: [Case; 8] = [
+        ("GetDatabase", Some("database market_data: GetDatabase")),
+        ("CreateTable", Some("table market_data.us_equities: CreateTable")),
+        ("GetPartitions", Some("table market_data.us_equities: GetPartitions")),
+        ("GetWorkGroup", None),
+        ("CreateNamedQuery", None),
+        ("StartQueryExecution", None),
+        ("GetCrawler", None),
+        ("CreateCrawler", None),
+    ];
+    for (operation, expected) in cases {
+        let mut stage = Stage::new().await;
+        stage.edit("enabled: false", "enabled: true");
+        if operation == "GetPartitions" {
+            stage.settle().await;
+            stage.edit("volume, type: Bigint }", "volume, type: Bigint }\n      - { name: vwap, type: Double }");
+            // Worse in the condition, and of no meaning for the columns.
+            stage.edit("sql: \"select * from us_equities where dt >=", "sql: \"selekt * from us_equities where dt >=");
+        }
+        stage.aws.fault(operation, 100, FaultKind::Refuse(400, "AccessDeniedException"));
+        stage.look().await;
+        let report = stage.look().await;
+        assert!(report.retry.is_some(), "{operation}: {report:?}");
+        let told = report.columns_wait.clone().unwrap_or_default();
+        assert!(told.starts_with(expected.unwrap_or_default()), "{operation}: {told}");
+        assert_eq!(report.columns_wait.is_some(), expected.is_some(), "{operation}: {report:?}");
+    }
+    let mut stage = Stage::new().await;
+    stage.edit("workgroup: { name: market-data, create: true", "workgroup: { name: market-data, create: false");
+    assert_eq!((stage.look().await.finding.reason, stage.look().await.columns_wait), (CatalogSynced::NotFound, None));
+    let observed = Stage::new().await;
+    assert_eq!(observed.plan().await.columns_wait, None, "whoever only looks holds nothing up");
+}
+
+#[tokio::test]
 async fn a_storm_of_throttling_slows_down_and_ends_in_order() {
     let mut stage = Stage::new().await;
     stage.aws.fault("*", 10, FaultKind::Refuse(400, "ThrottlingException"));

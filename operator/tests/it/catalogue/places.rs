@@ -50,6 +50,24 @@ async fn a_role_is_taken_only_where_it_is_granted_to_the_namespace() {
 }
 
 #[tokio::test]
+async fn a_crawler_is_given_a_role_only_where_it_is_granted_to_the_namespace() {
+    let mut stage = Stage::new().await;
+    stage.edit("enabled: false", "enabled: true");
+    let granted = std::mem::take(&mut stage.settings.grants.roles);
+    stage.restart();
+    stage.look().await;
+    let report = stage.look().await;
+    assert_eq!((report.finding.reason, report.retry), (CatalogSynced::AccessDenied, Some(Retry::User)), "{}", condition(&report));
+    assert!(report.finding.message.ends_with("or remove spec.glue.crawler.roleArn"), "{}", report.finding.message);
+    assert_eq!(report.columns_wait, None, "the tables do not wait for it");
+    assert_eq!(stage.aws.calls("CreateCrawler"), 0);
+    stage.settings.grants.roles = granted;
+    stage.restart();
+    stage.settle().await;
+    assert_eq!(stage.aws.world().glue.crawlers.len(), 1);
+}
+
+#[tokio::test]
 async fn a_role_that_sts_refuses_waits_for_its_user() {
     let mut stage = Stage::new().await;
     with_role(&mut stage);

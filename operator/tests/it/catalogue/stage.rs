@@ -17,6 +17,8 @@ use stockpipeline_operator::settings::Settings;
 use crate::aws_endpoint::AwsEndpoint;
 
 const FULL: &str = include_str!("../../../../pipeline/tests/fixtures/full.yaml");
+/// Role of the fixture's crawler.
+const CRAWLER_ROLE: &str = "arn:aws:iam::111122223333:role/crawler";
 /// Looks after which nothing may be left to do.
 const MOST_LOOKS: usize = 12;
 
@@ -40,6 +42,7 @@ impl Stage {
         let text = FULL.replacen(comment, &endpoints, 1);
         let mut settings = Settings::new("image", "operator");
         settings.grants.endpoints = BTreeSet::from([aws.url.clone()]);
+        settings.grants.roles = BTreeMap::from([("market-data".to_owned(), BTreeSet::from([CRAWLER_ROLE.to_owned()]))]);
         let metrics = Metrics::default();
         let catalogue = catalogue(&settings, &metrics);
         Self { aws, text, generation: 1, status: StockPipelineStatus::default(), settings, metrics, catalogue }

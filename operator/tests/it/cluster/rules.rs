@@ -31,6 +31,11 @@ const CREATES: &[Case] = &[
     (FULL, &[("/spec/kafka/topic/config", r#"{"plugin.library.paths": "x"}"#)], "holds a key that is not on the list of allowed ones"),
     (FULL, &[("/spec/producer/config", r#"{"sasl.kerberos.kinit.cmd": "x"}"#)], "holds a key that is not on the list of allowed ones"),
     (FULL, &[("/spec/lifecycle/drainTimeout", "\"25h\"")], "must be from 1s to 24h"),
+    (
+        FULL,
+        &[("/spec/sink/worker/env", r#"[{"name": "https_proxy", "value": "http://evil.example"}]"#)],
+        "names that load code, or lead requests and their credentials elsewhere (LD_*, GLIBC_*, AWS_*, SSL_*, OPENSSL_*, *_PROXY), are not allowed",
+    ),
     (FULL, &[("/spec/producer/transactionInterval", "\"6s\"")], "must be from 10ms to 5s"),
     (FULL, &[("/spec/reconcile/driftInterval", "\"30s\"")], "must be from 1m to 24h"),
     (FULL, &[("/spec/schema/maxFuture", "\"87601h\"")], "must be from 0s to 87600h"),

@@ -1,9 +1,13 @@
 //! The catalogue comes before whatever writes for it, and a foreign table before nothing.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::stage::{NAMESPACE, Stage};
 use crate::aws_endpoint::FaultKind;
+
+const CRAWLER_ROLE: &str = "arn:aws:iam::111122223333:role/crawler";
 
 fn columns(stage: &Stage) -> Vec<String> {
     let aws = stage.aws.as_ref().unwrap();
@@ -70,6 +74,28 @@ async fn an_added_column_is_in_glue_before_sinks_roll_and_they_keep_running_unti
 }
 
 #[tokio::test]
+async fn trouble_with_athena_or_the_crawler_is_told_and_keeps_no_record_from_being_stored() {
+    for operation in ["GetWorkGroup", "CreateNamedQuery", "CreateCrawler"] {
+        let mut stage = Stage::idle_with_aws().await;
+        stage.settings.grants.roles = [(NAMESPACE.to_owned(), [CRAWLER_ROLE.to_owned()].into())].into();
+        stage.start().await;
+        let aws = stage.aws.as_ref().unwrap();
+        aws.fault(operation, 1_000, FaultKind::Refuse(400, "AccessDeniedException"));
+        let catalogued = stage.catalogued();
+        stage
+            .apply("demo", |spec| {
+                catalogued(spec);
+                with_extras(spec);
+            })
+            .await;
+        let message = stage.until_condition("demo", "CatalogSynced", "False/AccessDenied").await;
+        assert!(message.contains(operation), "{message}");
+        stage.roll_out("demo").await;
+        stage.until_condition("demo", "SinkAvailable", "True/MinimumReplicasAvailable").await;
+    }
+}
+
+#[tokio::test]
 async fn drift_of_a_table_is_corrected_counted_and_told() {
     let stage = Stage::with_aws().await;
     let aws = stage.aws.as_ref().unwrap();
@@ -104,4 +130,67 @@ async fn tables_are_deleted_with_the_pipeline_where_its_policy_says_so() {
     }
     stage.until("it is gone", |stage| stage.get("stockpipelines", "demo").is_null()).await;
     assert!(aws.calls("DeleteTable") >= 2, "the first one was throttled");
+}
+
+/// Gives a spec a crawler, a saved query and a view besides its catalogue.
+fn with_extras(spec: &mut Value) {
+    spec["glue"]["crawler"] = json!({ "enabled": true, "roleArn": CRAWLER_ROLE });
+    spec["athena"] = json!({
+        "workgroup": { "name": "market", "create": true },
+        "namedQueries": [{ "name": "all", "sql": "select * from ticks" }],
+        "views": [{ "name": "latest", "sql": "select * from ticks" }],
+    });
+}
+
+/// Returns how many looks have ended so far.
+fn looks(stage: &Stage) -> u64 {
+    let text = stage.metrics.render();
+    let counts = text.lines().filter(|line| line.starts_with("stockpipeline_operator_reconciles_total{"));
+    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn what_was_made_besides_tables_goes_with_the_catalogue_and_then_all_is_quiet() {
+    let mut stage = Stage::idle_with_aws().await;
+    stage.settings.grants.roles = [(NAMESPACE.to_owned(), [CRAWLER_ROLE.to_owned()].into())].into();
+    stage.settings.timing.status_interval = Duration::from_millis(500);
+    stage.start().await;
+    let aws = stage.aws.as_ref().unwrap();
+    let catalogued = stage.catalogued();
+    stage.apply("demo", |spec| (catalogued(spec), with_extras(spec)).1).await;
+    stage.ready("demo").await;
+    stage.until_condition("demo", "CatalogSynced", "True/InSync").await;
+    assert_eq!(aws.world().glue.crawlers.len(), 1);
+    aws.fault("DeleteCrawler", 1_000, FaultKind::Refuse(400, "AccessDeniedException"));
+    let endpoints = stage.catalogued();
+    stage
+        .apply("demo", |spec| {
+            endpoints(spec);
+            spec.as_object_mut().unwrap().remove("glue");
+        })
+        .await;
+    let message = stage.until_condition("demo", "CatalogSynced", "False/AccessDenied").await;
+    assert!(message.contains("there is still the crawler") && message.contains("DeleteCrawler"), "{message}");
+    // Only the status remembers the crawler.
+    stage.restart().await;
+    let aws = stage.aws.as_ref().unwrap();
+    aws.heal();
+    stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
+    stage.until_condition("demo", "CatalogSynced", "True/NotRequired").await;
+    {
+        let world = aws.world();
+        assert!(world.glue.crawlers.is_empty() && world.athena.queries.is_empty());
+        assert!(!world.glue.databases["market"].tables.contains_key("latest"), "the view goes");
+        assert!(world.glue.databases["market"].tables.contains_key("ticks"), "the table stays");
+    }
+    let status = &stage.get("stockpipelines", "demo")["status"];
+    assert!(status["glue"].is_null() && status["athena"].is_null(), "{status}");
+    aws.forget_calls();
+    let (started, looks) = (Instant::now(), looks(&stage));
+    let drift_interval = stage.settings.timing.drift_interval.unwrap();
+    stage.until("two drift intervals have passed", |_| started.elapsed() > 2 * drift_interval).await;
+    let most = 2 * started.elapsed().as_millis() / stage.settings.timing.status_interval.as_millis();
+    assert!(u128::from(self::looks(&stage) - looks) <= most, "each look waits for its time");
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    assert_eq!((aws.calls("GetCrawler"), aws.calls("GetTable")), (0, 0));
 }

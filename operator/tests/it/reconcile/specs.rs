@@ -38,6 +38,28 @@ async fn an_invalid_spec_leaves_the_last_one_in_force_also_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_spec_that_cannot_be_written_down_is_not_in_force_and_says_so() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.server.set_fault(Some(Box::new(|method, path| {
+        (method == "PATCH" && path.contains("/controllerrevisions/")).then_some(axum::http::StatusCode::FORBIDDEN)
+    })));
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 3 })).await;
+    let message = stage.until_condition("demo", "Accepted", "False/NotRecorded").await;
+    assert!(message.contains("ControllerRevision"), "{message}");
+    stage.until_condition("demo", "Ready", "False/NotRecorded").await;
+    assert_eq!(stage.condition("demo", "SinkAvailable").0, "True/MinimumReplicasAvailable");
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new(), "it is not tried at every look");
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 1);
+    stage.server.set_fault(None);
+    // Whoever has set it right ends the wait by asking for a look.
+    stage.annotate("demo", "reconcile-requested-at", json!("2026-01-01T00:00:00Z")).await;
+    stage.until("it is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 3).await;
+    stage.until_accepted("demo").await;
+}
+
+#[tokio::test]
 async fn what_never_was_accepted_makes_nothing() {
     let stage = Stage::new().await;
     stage.apply("demo", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;
@@ -62,17 +84,25 @@ async fn a_field_that_is_fixed_cannot_be_changed_by_removing_it_first() {
 
 #[tokio::test]
 async fn a_role_that_the_namespace_was_not_granted_is_refused() {
-    let mut stage = Stage::idle().await;
-    let role = "arn:aws:iam::123456789012:role/quotes";
-    stage.apply("demo", |spec| spec["aws"] = json!({ "region": "eu-west-1", "controlPlaneRoleArn": role })).await;
-    stage.start().await;
-    let message = stage.until_condition("demo", "Accepted", "False/RoleNotAllowed").await;
-    assert!(message.contains(role) && message.contains("grant it"), "{message}");
-    assert!(stage.server.list("deployments").is_empty());
-    stage.stop().await;
-    stage.settings.grants.roles.insert(NAMESPACE.to_owned(), [role.to_owned()].into());
-    stage.start().await;
-    stage.until_accepted("demo").await;
+    const ROLE: &str = "arn:aws:iam::123456789012:role/quotes";
+    let taken: fn(&mut Value) = |spec| spec["aws"] = json!({ "region": "eu-west-1", "controlPlaneRoleArn": ROLE });
+    let handed_on: fn(&mut Value) = |spec| {
+        spec["aws"] = json!({ "region": "eu-west-1" });
+        spec["glue"] = json!({ "database": { "name": "market" }, "tables": { "processed": "ticks" } });
+        spec["glue"]["crawler"] = json!({ "enabled": true, "roleArn": ROLE });
+    };
+    for (field, change) in [("spec.aws.controlPlaneRoleArn", taken), ("spec.glue.crawler.roleArn", handed_on)] {
+        let mut stage = Stage::idle().await;
+        stage.apply("demo", change).await;
+        stage.start().await;
+        let message = stage.until_condition("demo", "Accepted", "False/RoleNotAllowed").await;
+        assert!(message.contains(field) && message.contains(ROLE) && message.contains("grant it"), "{message}");
+        assert!(stage.server.list("deployments").is_empty());
+        stage.stop().await;
+        stage.settings.grants.roles.insert(NAMESPACE.to_owned(), [ROLE.to_owned()].into());
+        stage.start().await;
+        stage.until_accepted("demo").await;
+    }
 }
 
 #[tokio::test]

@@ -102,12 +102,18 @@ impl Stage {
 
     /// Starts Glue and Athena as well, which the controller may call.
     pub(super) async fn with_aws() -> Self {
+        let mut stage = Self::idle_with_aws().await;
+        stage.start().await;
+        stage
+    }
+
+    /// Starts Glue and Athena as well, and no controller yet.
+    pub(super) async fn idle_with_aws() -> Self {
         let mut stage = Self::idle().await;
         let aws = AwsEndpoint::start().await;
         stage.settings.grants.endpoints = [aws.url.clone()].into();
         stage.settings.timing.drift_interval = Some(Duration::from_secs(1));
         stage.aws = Some(aws);
-        stage.start().await;
         stage
     }
 

@@ -25,6 +25,8 @@ enum Step {
     Whole,
     /// Answers with a status and no body.
     Status(u16),
+    /// Says that the file is elsewhere.
+    Redirect(String),
     /// Has another content from now on.
     Replace(Vec<u8>),
 }
@@ -87,6 +89,11 @@ async fn serve(mut stream: TcpStream, step: Step, content: &[u8], tag: &str, see
         Step::Serve { most } => (most, false),
         Step::Hang { most } => (most, true),
         Step::Whole | Step::Replace(_) => (usize::MAX, false),
+        Step::Redirect(target) => {
+            let reply = format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            drop(stream.write_all(reply.as_bytes()).await);
+            return;
+        }
         Step::Status(status) => {
             drop(stream.write_all(format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").as_bytes()).await);
             return;
@@ -185,6 +192,26 @@ async fn what_a_retry_cannot_heal_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn what_leads_to_a_metadata_address_is_an_error_at_once_and_any_other_machine_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    for target in ["http://169.254.169.254/latest/meta-data", "http://2852039166/x", "http://[fd00:ec2::254]/", "//[fe80::1]:80/"] {
+        let server = Server::start(content(), vec![Step::Redirect(target.to_owned())]).await;
+        let error = fetch(server.location(), &places_within(&folder, limits())).await.unwrap_err();
+        assert!(matches!(&error, FeedError::Refused { problem, .. } if problem.contains("link-local or metadata")), "{target}: {error}");
+        assert_eq!(server.ranges().len(), 1);
+    }
+    let elsewhere = Server::start(content(), vec![Step::Whole]).await;
+    let server = Server::start(Vec::new(), vec![Step::Redirect(format!("{}/ticks.csv", elsewhere.address))]).await;
+    assert_eq!(fetch(server.location(), &places_within(&folder, limits())).await.unwrap(), 30_000);
+    let error = fetch(Location::Http("https://2852039166/x.csv".to_owned()), &places_within(&folder, limits())).await.unwrap_err();
+    assert!(matches!(error, FeedError::Refused { .. }), "{error}");
+    // No address in the eyes of S3's client, which looks it up as a name.
+    let places = Places { s3: Some(store::reader(&settings("http://2852039166".to_owned())).await), ..places_within(&folder, limits()) };
+    let error = fetch(object(), &places).await.unwrap_err();
+    assert!(matches!(&error, FeedError::Refused { problem, .. } if problem.contains("link-local or metadata")), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_too_large_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(content(), vec![Step::Whole]).await;
@@ -227,6 +254,19 @@ fn s3(server: &Server) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
+fn settings(endpoint: String) -> Settings {
+    Settings {
+        bucket: "market".to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(endpoint),
+        force_path_style: true,
+        kms_key_arn: None,
+        credentials: store::Credentials::Anonymous,
+        attempt_timeout: Duration::from_secs(5),
+        give_up_after: None,
+    }
+}
+
 fn object() -> Location {
     Location::S3 { bucket: "market".to_owned(), key: "seed/ticks.csv".to_owned() }
 }
@@ -256,17 +296,7 @@ async fn an_object_of_a_whole_server_is_found_with_the_stores_client() {
     std::fs::create_dir(bucket.path().join("seed")).unwrap();
     std::fs::write(bucket.path().join("seed/ticks.csv"), content()).unwrap();
     let server = EmbeddedS3::start(bucket.path(), "market").await.unwrap();
-    let settings = Settings {
-        bucket: "market".to_owned(),
-        region: "us-east-1".to_owned(),
-        endpoint: Some(server.endpoint()),
-        force_path_style: true,
-        kms_key_arn: None,
-        credentials: store::Credentials::Anonymous,
-        attempt_timeout: Duration::from_secs(5),
-        give_up_after: None,
-    };
-    let places = Places { s3: Some(store::reader(&settings).await), ..places_within(&scratch, limits()) };
+    let places = Places { s3: Some(store::reader(&settings(server.endpoint())).await), ..places_within(&scratch, limits()) };
     assert_eq!(fetch(object(), &places).await.unwrap(), 30_000);
     let missing = Location::S3 { bucket: "market".to_owned(), key: "seed/none.csv".to_owned() };
     let error = fetch(missing, &places).await.unwrap_err();
