@@ -3,6 +3,8 @@
 //! CEL says the same on the API server where it can. It cannot see a member that was removed and added again, nor the order of a list
 //! with keys. So the operator compares with the spec that it accepted last.
 
+use std::collections::BTreeMap;
+
 use stockpipeline::Pipeline;
 use stockpipeline::check::FieldError;
 use stockpipeline::rules::ProcessedFormat;
@@ -11,24 +13,41 @@ use stockpipeline::schema::Column;
 /// A field that keeps its first value: its path, and its text where it is set.
 type Fixed = (&'static str, Option<String>);
 
-/// Returns every change that `next` may not make to the pipeline that is in force.
+/// Values of fixed fields that an earlier spec had and the one in force has not, by path: they bind whoever adds the field again.
+pub type Kept = BTreeMap<String, String>;
+
+/// Path of the number of partitions, which may grow.
+const PARTITIONS: &str = "spec.kafka.topic.partitions";
+
+/// Returns every change that `next` may not make to the pipeline that is in force, nor to what is kept of those before.
 #[must_use]
-pub fn forbidden(accepted: &Pipeline, next: &Pipeline) -> Vec<FieldError> {
+pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for ((path, before), (_, after)) in fixed(accepted).into_iter().zip(fixed(next)) {
-        // A part that comes or goes is no change of it.
-        if let (Some(before), Some(after)) = (before, after)
+        // A part that comes or goes is no change of it, and one that comes again is as it was.
+        if let (Some(before), Some(after)) = (before.or_else(|| kept.get(path).cloned()), after)
             && before != after
         {
             let reason = format!("was {before} and is immutable");
             errors.push(error(path, &after, reason, "set it back, or make a pipeline of another name"));
         }
     }
-    check_partitions(accepted, next, &mut errors);
+    check_partitions(accepted, kept, next, &mut errors);
     if !next.operations.unrestricted_evolution {
         check_columns(&accepted.schema.columns, &next.schema.columns, &mut errors);
     }
     errors
+}
+
+/// Returns what is kept once `next` follows the pipeline that is in force.
+#[must_use]
+pub fn kept(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Kept {
+    let values = |pipeline: &Pipeline| {
+        let partitions = pipeline.kafka.topic.partitions.map(|count| count.to_string());
+        fixed(pipeline).into_iter().chain([(PARTITIONS, partitions)])
+    };
+    let gone = values(accepted).zip(values(next)).filter(|(_, (_, after))| after.is_none());
+    gone.filter_map(|((path, before), _)| Some((path.to_owned(), before.or_else(|| kept.get(path).cloned())?))).collect()
 }
 
 fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {
@@ -60,12 +79,13 @@ fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {
     ]
 }
 
-fn check_partitions(accepted: &Pipeline, next: &Pipeline, errors: &mut Vec<FieldError>) {
-    if let (Some(before), Some(after)) = (accepted.kafka.topic.partitions, next.kafka.topic.partitions)
+fn check_partitions(accepted: &Pipeline, kept: &Kept, next: &Pipeline, errors: &mut Vec<FieldError>) {
+    let before = accepted.kafka.topic.partitions.or_else(|| kept.get(PARTITIONS)?.parse().ok());
+    if let (Some(before), Some(after)) = (before, next.kafka.topic.partitions)
         && after < before
     {
         let reason = format!("is less than {before}; Kafka cannot take partitions away");
-        errors.push(error("spec.kafka.topic.partitions", &after.to_string(), reason, "set at least as many"));
+        errors.push(error(PARTITIONS, &after.to_string(), reason, "set at least as many"));
     }
 }
 

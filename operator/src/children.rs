@@ -12,6 +12,7 @@ use crate::accept::{Spec, identity};
 use crate::apply::{Applier, ApplyError};
 use crate::catalog::CatalogReport;
 use crate::desired::{Children, Counts, Wanted, Workers};
+use crate::findings::is_rolling;
 use crate::hash;
 use crate::identity::{Identity, Role};
 use crate::observe::Seen;
@@ -151,40 +152,4 @@ fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: 
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
     sink.is_some_and(|sink| is_rolling(&sink))
-}
-
-/// Returns whether pods of an older template may still run.
-fn is_rolling(deployment: &Deployment) -> bool {
-    let Some(status) = &deployment.status else { return true };
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let updated = status.updated_replicas.unwrap_or(0);
-    status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn check(status: &Value) -> bool {
-        let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
-            "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
-        });
-        is_rolling(&serde_json::from_value(deployment).unwrap())
-    }
-
-    #[test]
-    fn sinks_roll_until_no_older_pod_is_left() {
-        for (status, expected) in [
-            (json!({}), true),
-            (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
-        ] {
-            assert_eq!(check(&status), expected, "{status}");
-        }
-    }
 }

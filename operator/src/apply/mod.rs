@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::Value;
@@ -184,8 +185,9 @@ impl<'a> Applier<'a> {
         };
         let Some(live) = found else {
             let act = if self.settled.contains_key(&place) { Act::Correct } else { Act::Create };
+            let written = self.write(&name, declared, (place, declared_hash), None).await?;
             self.note::<K>(&name, act, Vec::new());
-            return self.write(&name, declared, (place, declared_hash), None).await;
+            return Ok(written);
         };
         match ownership(self.identity, &*live) {
             Ownership::Ours => {}
@@ -196,7 +198,13 @@ impl<'a> Applier<'a> {
             return Err(ApplyError::Leaving { kind: K::KIND, name });
         }
         if !K::IS_COMPARED {
-            return Ok(Some(live));
+            // What deleting a pipeline without its children has left is nobody's, so the garbage collector would never take it, and no
+            // look would ever find it by its owner.
+            return if controller(&*live).is_none() {
+                self.adopt(&name, declared, (place, declared_hash), live).await
+            } else {
+                Ok(Some(live))
+            };
         }
         let live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
         let fields = difference::differences(&declared, &live_json);
@@ -209,8 +217,22 @@ impl<'a> Applier<'a> {
             return Ok(Some(live));
         }
         let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
+        let written = self.write(&name, declared, (place, declared_hash), live.uid()).await?;
         self.note::<K>(&name, act, fields);
-        self.write(&name, declared, (place, declared_hash), live.uid()).await
+        Ok(written)
+    }
+
+    /// Writes what a deleted pipeline has left, which makes it this one's.
+    async fn adopt<K: Cached>(
+        &mut self,
+        name: &str,
+        declared: Value,
+        place: (String, String),
+        live: Arc<K>,
+    ) -> Result<Option<Arc<K>>, ApplyError> {
+        let written = self.write(name, declared, place, live.uid()).await?;
+        self.note::<K>(name, Act::Update, Vec::new());
+        Ok(written)
     }
 
     /// Makes sure that an object of ours is not there.
@@ -220,8 +242,8 @@ impl<'a> Applier<'a> {
         if !is_ours || live.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
-        self.note::<K>(name, Act::Delete, Vec::new());
         if self.is_read_only {
+            self.note::<K>(name, Act::Delete, Vec::new());
             return Ok(());
         }
         self.settled.remove(&format!("{}/{name}", K::KIND));
@@ -233,12 +255,14 @@ impl<'a> Applier<'a> {
         };
         let api: Api<K> = self.api();
         match self.send::<K, _>("delete", name, api.delete(name, &parameters)).await {
-            Ok(_) => Ok(()),
-            Err(ApplyError::Refused { source, .. }) if is_gone(&source) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => self.note::<K>(name, Act::Delete, Vec::new()),
+            Err(ApplyError::Refused { source, .. }) if is_gone(&source) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
+    /// Notes what was done, or would be by one who may write: never what was only tried.
     fn note<K: Cached>(&mut self, name: &str, act: Act, fields: Vec<String>) {
         // The hash tells that something has changed and not what.
         let fields = fields.into_iter().filter(|field| !field.ends_with(&hash_annotation())).collect();
@@ -296,11 +320,14 @@ impl<'a> Applier<'a> {
     }
 }
 
+fn controller(object: &impl Resource) -> Option<&OwnerReference> {
+    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
 /// Returns whose an object is.
 pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownership {
     let meta = object.meta();
-    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    match controller {
+    match controller(object) {
         Some(owner) if owner.uid == identity.uid => Ownership::Ours,
         Some(owner) if owner.kind == KIND && owner.name == identity.name => Ownership::Earlier,
         Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),

@@ -67,6 +67,8 @@ pub enum Accepted {
     SecretNotFound,
     /// The operator's settings do not grant the role to the namespace.
     RoleNotAllowed,
+    /// The API server does not answer what has to be known or written before anything can be in force.
+    Undecided,
 }
 
 impl Reason for Accepted {
@@ -78,6 +80,7 @@ impl Reason for Accepted {
             Self::UnsupportedChange => of("UnsupportedChange", Truth::False, Outlook::Stalled),
             Self::SecretNotFound => of("SecretNotFound", Truth::False, Outlook::Waiting),
             Self::RoleNotAllowed => of("RoleNotAllowed", Truth::False, Outlook::Stalled),
+            Self::Undecided => of("Undecided", Truth::Unknown, Outlook::Waiting),
         }
     }
 }
@@ -107,6 +110,8 @@ pub enum Availability {
     Committing,
     /// Pods are being made or replaced, and too few are ready.
     RollingOut,
+    /// Enough are ready, and some are not yet as declared.
+    Updating,
     /// A container ends again and again.
     CrashLoop,
     /// No node takes a pod.
@@ -169,10 +174,11 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,
+        Self::Updating,
         Self::CrashLoop,
         Self::Unschedulable,
         Self::ImagePull,
@@ -244,6 +250,7 @@ impl Reason for Availability {
             Self::MinimumReplicasAvailable => of("MinimumReplicasAvailable", Truth::True, Outlook::Settled),
             Self::Committing => of("Committing", Truth::True, Outlook::Settled),
             Self::RollingOut => of("RollingOut", Truth::False, Outlook::Progressing),
+            Self::Updating => of("Updating", Truth::True, Outlook::Progressing),
             Self::CrashLoop => of("CrashLoop", Truth::False, Outlook::Waiting),
             Self::Unschedulable => of("Unschedulable", Truth::False, Outlook::Waiting),
             Self::ImagePull => of("ImagePull", Truth::False, Outlook::Waiting),
