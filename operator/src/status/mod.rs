@@ -2,12 +2,13 @@
 //!
 //! Pure: `now` comes in, and what was reported before, since a condition's time moves only when its status changes.
 
+mod meaning;
 pub mod reason;
 #[cfg(test)]
 mod tests;
 mod worth;
 
-pub use worth::is_worth_writing;
+pub use worth::{Worth, worth};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -223,7 +224,7 @@ pub fn phase(findings: &Findings) -> Phase {
     let parts = parts(findings);
     let any = |outlook: Outlook| parts.iter().any(|part| part.meaning.outlook == outlook && !is_idle_topic(findings, part));
     match findings.accepted.reason {
-        Accepted::Valid | Accepted::SecretNotFound | Accepted::Undecided => {}
+        Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded | Accepted::Undecided => {}
         Accepted::InvalidSpec | Accepted::ResourceConflict | Accepted::UnsupportedChange | Accepted::RoleNotAllowed => {
             return Phase::Invalid;
         }
