@@ -91,9 +91,24 @@ impl HostWorker {
     /// # Panics
     /// When it has ended.
     pub async fn status(&mut self) -> Option<Value> {
-        assert!(self.is_running(), "the worker over {:?} has ended", self.mounted.folder.path());
+        assert!(self.is_running(), "the worker over {} has ended", self.mounted.folder.path().display());
         let answer = reqwest::get(format!("http://127.0.0.1:{}/status", self.port)).await.ok()?;
         serde_json::from_str(&answer.text().await.ok()?).ok()
+    }
+
+    /// Waits until it is a sink that owns partitions.
+    pub async fn owns_partitions(&mut self) {
+        until("the worker owns partitions", async || {
+            let status = self.status().await?;
+            status["sink"]["partitions"].as_array().filter(|partitions| !partitions.is_empty()).map(drop)
+        })
+        .await;
+    }
+
+    /// Returns the number of its process; None once it has ended.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Returns whether it has not ended.

@@ -172,6 +172,14 @@ impl Pipeline {
         kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await;
     }
 
+    /// Asks for the workers' end without waiting for it. Blocking: it runs while a test unwinds.
+    fn stop_at_once(&self) {
+        let patch = json!({ "spec": { "lifecycle": { "desiredState": "Stopped" } } }).to_string();
+        let arguments = ["-n", &self.namespace, "patch", &self.resource(), "--type=merge", "-p", &patch];
+        // A test that has failed already says why.
+        drop(std::process::Command::new("kubectl").args(arguments).output());
+    }
+
     /// Sets the lifecycle's desired state, as a user does.
     pub async fn desire(&mut self, state: &str) {
         self.change(|spec| spec["lifecycle"]["desiredState"] = state.into()).await;
@@ -191,6 +199,8 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         if std::thread::panicking() {
             dump(&self.namespace);
+            // What it has stored stays for a look; its workers would take the room of the next test's.
+            self.stop_at_once();
         }
     }
 }
@@ -221,7 +231,7 @@ fn spec(stage: &Stage, namespace: &str) -> Value {
             "topic": { "name": namespace, "partitions": 6, "replicationFactor": servers.len().min(3) },
             "consumerGroup": namespace,
         },
-        "producer": { "slots": 6, "worker": { "replicas": 1 } },
+        "producer": { "slots": 6, "worker": { "replicas": 1, "resources": resources("256Mi") } },
         "sink": {
             "bucket": { "name": settings.bucket },
             "ledger": { "prefix": format!("{namespace}/ledger") },
@@ -229,7 +239,7 @@ fn spec(stage: &Stage, namespace: &str) -> Value {
             "processed": { "prefix": format!("{namespace}/processed") },
             "onBadRecord": { "prefix": format!("{namespace}/dlq") },
             "rotation": { "maxInterval": "5s" },
-            "worker": { "replicas": 1 },
+            "worker": { "replicas": 1, "resources": resources("768Mi") },
         },
         "glue": {
             "database": { "name": database(namespace), "create": true },
@@ -237,6 +247,11 @@ fn spec(stage: &Stage, namespace: &str) -> Value {
         },
         "deletionPolicy": { "topic": "Delete", "tables": "Delete", "database": "Delete", "data": "Delete" },
     })
+}
+
+/// Returns so little that several workers of a role have room on a small node.
+fn resources(memory: &str) -> Value {
+    json!({ "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "memory": memory } })
 }
 
 /// Prints what a person would ask for after a failure. Blocking: it runs while a test unwinds.

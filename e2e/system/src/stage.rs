@@ -137,13 +137,13 @@ impl Stage {
         let values = self.values();
         let mut arguments = vec!["upgrade", "--install", RELEASE, &chart, "-n", SYSTEM, "--create-namespace", "--wait", "--timeout", "5m"];
         for value in &values {
-            arguments.extend(["--set", value]);
+            arguments.extend(["--set-string", value]);
         }
         helm(&arguments).await;
         kubectl(&["wait", "--for=condition=Established", "crd/stockpipelines.stockpipeline.dev", "--timeout=60s"]).await;
     }
 
-    /// Returns the chart's values for this stage, each as `helm --set` takes it.
+    /// Returns the chart's values for this stage, each as `helm --set-string` takes it.
     #[must_use]
     pub fn values(&self) -> Vec<String> {
         let settings = &self.settings;

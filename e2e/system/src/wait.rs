@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything that has no deadline of its own.
 pub const DEADLINE: Duration = Duration::from_mins(5);
 /// Pause between two looks at the same thing.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Says what has been shown, also where the test's output is captured.
 pub fn claim(shown: impl Display) {

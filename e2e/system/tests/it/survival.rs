@@ -18,6 +18,7 @@ async fn a_pipeline_lives_through_what_kills_others() {
     let mut load = Load::start("survival", 150, |_| {}).await;
 
     let killed = faults::kill_workers_for(&load.pipeline, Duration::from_secs(30), Duration::from_secs(5), &mut Dice::new(1)).await;
+    assert!(killed > 3, "only {killed} were killed");
     load.goes_on("SIGKILL of workers").await;
 
     let sinks = load.pipeline.pods("sink").await;
