@@ -145,8 +145,9 @@ impl Dataset {
     /// Returns the key under which the file is stored in the bucket.
     #[must_use]
     pub fn object(&self) -> String {
-        let hash: String = Sha256::digest(&self.bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("fixtures/{}-{hash}.csv.gz", self.name)
+        let hash = Sha256::digest(&self.bytes);
+        let start = hash.iter().take(8).fold(0, |start: u64, byte| start << 8 | u64::from(*byte));
+        format!("fixtures/{}-{start:016x}.csv.gz", self.name)
     }
 }
 

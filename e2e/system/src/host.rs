@@ -91,7 +91,7 @@ impl HostWorker {
     /// # Panics
     /// When it has ended.
     pub async fn status(&mut self) -> Option<Value> {
-        assert!(self.is_running(), "the worker over {:?} has ended", self.mounted.folder.path());
+        assert!(self.is_running(), "the worker over {} has ended", self.mounted.folder.path().display());
         let answer = reqwest::get(format!("http://127.0.0.1:{}/status", self.port)).await.ok()?;
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }
