@@ -37,7 +37,7 @@ pub(crate) fn run(config: &Path, memory: usize) -> anyhow::Result<()> {
             terminate.recv().await;
             cancelled.cancel();
         });
-        context(pipeline, memory, shutdown).await
+        Box::pin(context(pipeline, memory, shutdown)).await
     })?;
     let handle = runtime.handle().clone();
     sink::run(context, &handle).context("the sink has ended")?;

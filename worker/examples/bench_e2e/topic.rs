@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::metadata::MetadataTopic;
 use tokio::runtime::Runtime;
 
 /// Wait for one answer.
@@ -53,7 +54,7 @@ impl Topic {
     /// Returns whether each partition has a leader; what it asks for is what the client then knows.
     fn has_leaders(&self) -> bool {
         let Ok(metadata) = self.asker.fetch_metadata(Some(&self.name), LOOK) else { return false };
-        let leaders = metadata.topics().iter().flat_map(|topic| topic.partitions()).filter(|partition| partition.leader() >= 0).count();
+        let leaders = metadata.topics().iter().flat_map(MetadataTopic::partitions).filter(|partition| partition.leader() >= 0).count();
         usize::try_from(self.partitions).is_ok_and(|partitions| leaders == partitions)
     }
 
