@@ -212,7 +212,15 @@ async fn a_table_of_another_owner_is_refused_with_the_field_to_set() {
     assert_eq!(stage.aws.writes(), BTreeMap::new(), "an observed table is never written");
     stage.edit("adoptionPolicy: Observe", "adoptionPolicy: Adopt");
     let report = stage.look().await;
-    assert_eq!(report.finding.reason, CatalogSynced::InSync);
+    assert_eq!((report.finding.reason, report.retry), (CatalogSynced::AlreadyExists, Some(Retry::Terminal)));
+    assert!(report.finding.message.contains("remove the table's parameter stockpipeline.dev/owner"), "{}", report.finding.message);
+    assert_eq!(stage.aws.writes(), BTreeMap::new(), "two pipelines would take turns for ever");
+    stage
+        .aws
+        .world()
+        .glue
+        .edit(DATABASE, TABLE, |table| drop(table["Parameters"].as_object_mut().unwrap().remove("stockpipeline.dev/owner")));
+    assert_eq!(stage.look().await.finding.reason, CatalogSynced::InSync);
     assert_eq!(stage.aws.world().glue.table(DATABASE, TABLE).input["Parameters"]["stockpipeline.dev/owner"], "market-data/us-equities");
 }
 
