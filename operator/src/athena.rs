@@ -12,7 +12,7 @@ use aws_sdk_athena::types::{
 };
 use tokio::time::Instant;
 
-use crate::aws::{Caller, Failure, FailureKind, tidy};
+use crate::aws::{Caller, Failure, FailureKind, absent, tidy};
 use crate::catalog::{FoundQuery, FoundWorkgroup, WantedQuery, WantedWorkgroup};
 
 /// Saved queries that Athena takes in one call.
@@ -284,14 +284,5 @@ fn found(query: &NamedQuery) -> FoundQuery {
         database: query.database().to_owned(),
         sql: query.query_string().to_owned(),
         workgroup: query.work_group().unwrap_or_default().to_owned(),
-    }
-}
-
-/// Returns None in place of the failure that something is not there.
-fn absent<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match result {
-        Ok(answer) => Ok(Some(answer)),
-        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
-        Err(failure) => Err(failure),
     }
 }

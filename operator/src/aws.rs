@@ -10,8 +10,8 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
@@ -136,8 +136,8 @@ fn host_address(endpoint: &str) -> Option<IpAddr> {
 }
 
 /// Returns the settings of clients for a place, without its endpoints. Credentials are looked for when the first request is signed;
-/// `credentials` stand in for what AWS' default chain would find.
-pub async fn configuration(place: &Place, session: &str, credentials: Option<Credentials>) -> SdkConfig {
+/// `credentials` stand in for what AWS' default chain would find. Each time that a role is taken is counted.
+pub async fn configuration(place: &Place, session: &str, credentials: Option<Credentials>, metrics: &Metrics) -> SdkConfig {
     let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_timeout(CALL_TIMEOUT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(place.region.clone()))
@@ -155,7 +155,38 @@ pub async fn configuration(place: &Place, session: &str, credentials: Option<Cre
     let mut sts = own.to_builder();
     sts.set_endpoint_url(place.sts_endpoint.clone().or_else(|| own.endpoint_url().map(str::to_owned)));
     let provider = AssumeRoleProvider::builder(role).session_name(session_name(session)).configure(&sts.build()).build().await;
+    let provider = CountedRole { provider, metrics: metrics.clone() };
     own.to_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+}
+
+/// Counts each time that a role is taken: the SDK does so by itself, when what it has expires.
+#[derive(Debug)]
+struct CountedRole {
+    provider: AssumeRoleProvider,
+    metrics: Metrics,
+}
+
+impl ProvideCredentials for CountedRole {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async move {
+            let taken = self.provider.provide_credentials().await;
+            self.metrics.aws_request(Service::Sts, "AssumeRole", taken.as_ref().map_or_else(code_of_role, |_| "200"));
+            taken
+        })
+    }
+}
+
+/// Returns the code of a role that could not be taken, which is only in the text of what the SDK says.
+fn code_of_role(error: &CredentialsError) -> &'static str {
+    if matches!(error, CredentialsError::ProviderTimedOut(_)) {
+        return "timeout";
+    }
+    let text = chain(error);
+    let known = ["AccessDenied", "ExpiredToken", "InvalidClientTokenId", "RegionDisabledException", "Throttling"];
+    known.into_iter().find(|code| text.contains(code)).unwrap_or("transport")
 }
 
 /// Returns a name that shows in CloudTrail for whom a role was taken.
@@ -245,6 +276,15 @@ impl Caller {
             Ok(_) | Err(_) => self.limiter.served(),
         }
         result
+    }
+}
+
+/// Returns None in place of the failure that something is not there.
+pub(crate) fn absent<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match result {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

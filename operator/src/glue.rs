@@ -12,7 +12,7 @@ use aws_sdk_glue::config::Builder;
 use aws_sdk_glue::error::BuildError;
 use aws_sdk_glue::types::{DatabaseInput, PartitionIndex};
 
-use crate::aws::{Caller, Failure, FailureKind};
+use crate::aws::{Caller, Failure, FailureKind, absent};
 use crate::catalog::{FoundDatabase, TableInput, owner_mark};
 
 pub use partitions::{BATCH, Page, Stale};
@@ -155,15 +155,6 @@ impl Glue {
     pub async fn delete_table(&self, database: &str, name: &str) -> Result<(), Failure> {
         let request = self.client.delete_table().set_catalog_id(self.catalog_id.clone()).database_name(database).name(name);
         absent(self.caller.call("DeleteTable", request.send()).await).map(drop)
-    }
-}
-
-/// Returns None in place of the failure that something is not there.
-fn absent<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match result {
-        Ok(answer) => Ok(Some(answer)),
-        Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
-        Err(failure) => Err(failure),
     }
 }
 

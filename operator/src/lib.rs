@@ -13,6 +13,7 @@
 //! | [`catalog`] | the Glue and Athena objects of a pipeline, and what to do about the ones that are there |
 //! | [`scaler`] | how many workers there should be |
 //! | [`status`] | conditions and phase, and when they are written |
+//! | [`act`] | what is done to one thing |
 //! | [`metrics`] | what the operator counts |
 //!
 //! Around the core, with clients and clocks:
@@ -33,6 +34,7 @@
 //! | [`plan`] | what applying a document would change |
 //! | [`leader`] | which of several processes writes |
 //! | [`fence`] | whether this one still may |
+//! | [`pulse`] | whether the controller moves |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`telemetry`] | log lines |
 //! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
@@ -42,6 +44,7 @@
 //! | [`limiter`] | how fast a service of AWS is called |
 
 mod accept;
+pub mod act;
 pub mod apply;
 pub mod arguments;
 pub mod athena;
@@ -72,6 +75,7 @@ pub mod metrics;
 mod observe;
 pub mod plan;
 mod publish;
+pub mod pulse;
 pub mod reconcile;
 mod revisions;
 pub mod run;

@@ -27,26 +27,31 @@ const RECONCILE_SECONDS: [f64; 11] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0
 /// Upper bounds of the seconds until a worker's `/status` is there; it is given up after two.
 const STATUS_SECONDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.0];
 /// Codes of AWS that mean something to whoever looks at a dashboard; every other one is `other`.
-const AWS_CODES: [&str; 22] = [
+const AWS_CODES: [&str; 27] = [
     "200",
     "timeout",
     "transport",
+    "AccessDenied",
     "AccessDeniedException",
     "AlreadyExistsException",
     "ConcurrentModificationException",
     "ConcurrentRunsExceededException",
     "CrawlerRunningException",
     "EntityNotFoundException",
+    "ExpiredToken",
     "ExpiredTokenException",
     "GlueEncryptionException",
     "InternalServerException",
     "InternalServiceException",
+    "InvalidClientTokenId",
     "InvalidInputException",
     "InvalidRequestException",
     "OperationTimeoutException",
+    "RegionDisabledException",
     "ResourceNotFoundException",
     "ResourceNotReadyException",
     "ResourceNumberLimitExceededException",
+    "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
     "UnrecognizedClientException",

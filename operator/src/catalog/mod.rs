@@ -27,11 +27,12 @@ mod verdict;
 mod views;
 mod wanted;
 
+pub use crate::act::Act;
 pub use crawler::{CrawlerDecision, FoundCrawler, LastRun, decide_crawler};
 pub use decision::{Decision, Policy, Refusal, decide};
 pub use difference::{Change, descriptor_hash, differences};
 pub use queries::{FoundQuery, QueryStep, creation_token, plan_queries};
-pub use report::{Act, CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Removal};
+pub use report::{CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Removal};
 pub use shared::{FoundDatabase, FoundWorkgroup, SharedDecision, decide_database, decide_workgroup};
 pub use verdict::Verdict;
 pub use views::{FoundView, ViewDecision, decide_view};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Change, WantedCatalogue};
+use crate::act::Act;
 use crate::crd::report::{AthenaStatus, CrawlerStatus, GlueStatus, StockPipelineStatus, TableStatus};
 use crate::error::Retry;
 use crate::status::Finding;
@@ -31,6 +32,8 @@ pub struct CatalogState {
     pub workgroup: Option<String>,
     /// Corrections so far.
     pub drift_corrections: i64,
+    /// Hash of workgroup and saved queries as they were last in order.
+    pub athena_hash: Option<String>,
 }
 
 /// In place of a view's hash: it will be made as soon as this stands in the status, so that it is known as ours whatever happens then.
@@ -67,46 +70,11 @@ pub struct ObjectChange {
     pub fields: Vec<Change>,
 }
 
-/// What is done to one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Act {
-    /// It is made.
-    Create,
-    /// It is written because the spec has changed.
-    Update,
-    /// It is written because others have changed it.
-    Correct,
-    /// It is deleted.
-    Delete,
-    /// It is left as it is, and reported.
-    Report,
-}
-
 impl fmt::Display for ObjectChange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} {}", self.act.label(), self.object)?;
         let fields: Vec<String> = self.fields.iter().map(ToString::to_string).collect();
         if fields.is_empty() { Ok(()) } else { write!(formatter, " ({})", fields.join(", ")) }
-    }
-}
-
-impl Act {
-    /// Returns the name of the act.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Correct => "correct",
-            Self::Delete => "delete",
-            Self::Report => "report",
-        }
-    }
-
-    /// Returns whether the act writes.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        self != Self::Report
     }
 }
 
@@ -131,6 +99,7 @@ impl CatalogState {
             has_crawler: glue.is_some_and(|glue| glue.crawler.is_some()),
             workgroup: athena.map(|athena| athena.workgroup.clone()).filter(|name| !name.is_empty()),
             drift_corrections: glue.map_or(0, |glue| glue.drift_corrections),
+            athena_hash: athena.and_then(|athena| athena.hash.clone()),
         }
     }
 }
@@ -140,7 +109,8 @@ impl CatalogState {
     #[must_use]
     pub fn remembered(&self) -> Option<AthenaStatus> {
         let workgroup = self.workgroup.clone().unwrap_or_default();
-        let status = AthenaStatus { workgroup, named_queries: self.named_queries.clone(), views: self.views.clone() };
+        let (named_queries, views, hash) = (self.named_queries.clone(), self.views.clone(), self.athena_hash.clone());
+        let status = AthenaStatus { workgroup, named_queries, views, hash };
         (status != AthenaStatus::default()).then_some(status)
     }
 }

@@ -98,6 +98,14 @@ pub struct WantedAthena {
     pub views: Vec<WantedView>,
 }
 
+impl WantedAthena {
+    /// Returns the hash of workgroup and saved queries.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        hash::short(&format!("{:?}", (&self.workgroup, &self.database, &self.queries)))
+    }
+}
+
 /// The workgroup as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WantedWorkgroup {

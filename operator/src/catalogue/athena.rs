@@ -43,13 +43,34 @@ impl Listings {
     }
 }
 
+/// Who is the reason for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writer {
+    /// The spec, which wants something else than before.
+    Spec,
+    /// Others, who have changed or deleted what was in order.
+    Others,
+}
+
+impl Writer {
+    fn or(self, act: Act) -> Act {
+        match self {
+            Self::Spec => act,
+            Self::Others => Act::Correct,
+        }
+    }
+}
+
 impl Look<'_> {
     /// Brings workgroup, saved queries and views to what is wanted, and returns what the status has to remember of them.
     pub(super) async fn sync_athena(&self, verdict: &mut Verdict, tables_are_there: bool) -> Option<AthenaStatus> {
         let Some(wanted) = &self.wanted.athena else { return self.leave_athena(verdict).await };
         // The new workgroup stands in the status once it was searched for queries that carry this pipeline's mark.
         let mut status = self.seen.remembered().unwrap_or_default();
-        match self.sync_workgroup(wanted, verdict).await {
+        let hash = wanted.hash();
+        let writer = if status.hash.as_ref() == Some(&hash) { Writer::Others } else { Writer::Spec };
+        let troubles = verdict.troubles();
+        match self.sync_workgroup(wanted, writer, verdict).await {
             Ok(true) => {}
             Ok(false) => return Some(status),
             Err(failure) => {
@@ -57,9 +78,12 @@ impl Look<'_> {
                 return Some(status);
             }
         }
-        match self.sync_queries(wanted, &mut status.named_queries, verdict).await {
+        match self.sync_queries(wanted, writer, &mut status.named_queries, verdict).await {
             Ok(()) => status.workgroup.clone_from(&wanted.workgroup.name),
             Err(failure) => verdict.failed("saved queries", &failure),
+        }
+        if verdict.may_write() && verdict.troubles() == troubles {
+            status.hash = Some(hash);
         }
         self.sync_views(wanted, &mut status.views, verdict, tables_are_there).await;
         Some(status)
@@ -77,7 +101,7 @@ impl Look<'_> {
     }
 
     /// Returns whether there is a workgroup to work in.
-    async fn sync_workgroup(&self, wanted: &WantedAthena, verdict: &mut Verdict) -> Result<bool, Failure> {
+    async fn sync_workgroup(&self, wanted: &WantedAthena, writer: Writer, verdict: &mut Verdict) -> Result<bool, Failure> {
         let group = &wanted.workgroup;
         let found = self.athena.workgroup(&group.name).await?;
         let object = format!("workgroup {}", group.name);
@@ -95,21 +119,27 @@ impl Look<'_> {
                         Err(failure) => return Err(failure),
                     }
                 }
-                verdict.change(ObjectChange { object, act: Act::Create, fields: Vec::new() });
+                verdict.change(ObjectChange { object, act: writer.or(Act::Create), fields: Vec::new() });
                 Ok(true)
             }
             SharedDecision::Update(fields) => {
                 if verdict.may_write() {
                     self.athena.update_workgroup(group).await?;
                 }
-                verdict.change(ObjectChange { object, act: Act::Update, fields });
+                verdict.change(ObjectChange { object, act: writer.or(Act::Update), fields });
                 Ok(true)
             }
         }
     }
 
     /// One query that Athena does not take leaves the others as they are.
-    async fn sync_queries(&self, wanted: &WantedAthena, ids: &mut BTreeMap<String, String>, verdict: &mut Verdict) -> Result<(), Failure> {
+    async fn sync_queries(
+        &self,
+        wanted: &WantedAthena,
+        writer: Writer,
+        ids: &mut BTreeMap<String, String>,
+        verdict: &mut Verdict,
+    ) -> Result<(), Failure> {
         if wanted.queries.is_empty() && ids.is_empty() {
             return Ok(());
         }
@@ -133,7 +163,7 @@ impl Look<'_> {
                             }
                         }
                     }
-                    verdict.change(ObjectChange { object, act: Act::Create, fields: Vec::new() });
+                    verdict.change(ObjectChange { object, act: writer.or(Act::Create), fields: Vec::new() });
                 }
                 QueryStep::Update { id, query, changes } => {
                     let object = format!("saved query {}", query.name);
@@ -144,7 +174,7 @@ impl Look<'_> {
                         continue;
                     }
                     ids.insert(query.name.clone(), id);
-                    verdict.change(ObjectChange { object, act: Act::Update, fields: changes });
+                    verdict.change(ObjectChange { object, act: writer.or(Act::Update), fields: changes });
                 }
                 QueryStep::Delete(name, id) => self.delete_query(&name, &id, ids, verdict).await,
             }

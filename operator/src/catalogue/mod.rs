@@ -217,7 +217,8 @@ impl Catalogue {
         if let Some(clients) = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return clients.clone();
         }
-        let configuration = configuration(&wanted.place, &wanted.namespace, self.shared.options.credentials.clone()).await;
+        let credentials = self.shared.options.credentials.clone();
+        let configuration = configuration(&wanted.place, &wanted.namespace, credentials, &self.shared.metrics).await;
         let made = Clients {
             glue: GlueClient::new(&configuration, wanted.place.glue_endpoint.as_deref()),
             athena: AthenaClient::new(&configuration, wanted.place.athena_endpoint.as_deref()),

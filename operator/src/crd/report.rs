@@ -1,4 +1,6 @@
 //! The status of a `StockPipeline`: what the operator reports. Only its types; [`crate::status`] decides.
+//!
+//! No member is required but the keys of lists: an operator of another version, which knows fewer, has to be able to write it.
 
 use std::collections::BTreeMap;
 
@@ -49,21 +51,28 @@ pub struct StockPipelineStatus {
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
     /// Pods that there should be.
+    #[serde(default)]
     pub desired: i32,
     /// Pods that there are.
+    #[serde(default)]
     pub replicas: i32,
     /// Pods that can do their work.
+    #[serde(default)]
     pub ready_replicas: i32,
     /// Ready and desired pods, such as `2/2`.
+    #[serde(default)]
     #[schemars(length(max = 32))]
     pub summary: String,
     /// Label selector of the pods.
+    #[serde(default)]
     #[schemars(length(max = 512))]
     pub selector: String,
     /// Hash of what the workers are configured with.
+    #[serde(default)]
     #[schemars(length(max = 64))]
     pub config_hash: String,
     /// Image of the workers.
+    #[serde(default)]
     #[schemars(length(max = 512))]
     pub image: String,
     /// When records were last made durable.
@@ -95,8 +104,10 @@ pub struct KafkaStatus {
 #[serde(rename_all = "camelCase")]
 pub struct LagStatus {
     /// Of all partitions.
+    #[serde(default)]
     pub total: i64,
     /// Of the partition that has most.
+    #[serde(default)]
     pub max_partition: i64,
     /// When this was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +119,7 @@ pub struct LagStatus {
 #[serde(rename_all = "camelCase")]
 pub struct GlueStatus {
     /// Database and table of the processed zone, such as `market_data.us_equities`.
+    #[serde(default)]
     #[schemars(length(max = 512))]
     pub processed_table: String,
     /// The tables.
@@ -127,6 +139,7 @@ pub struct GlueStatus {
 #[serde(rename_all = "camelCase")]
 pub struct CrawlerStatus {
     /// Name.
+    #[serde(default)]
     #[schemars(length(max = 255))]
     pub name: String,
     /// How its last run ended: SUCCEEDED, CANCELLED or FAILED; none before the first.
@@ -171,6 +184,7 @@ pub struct TableStatus {
 #[serde(rename_all = "camelCase")]
 pub struct AthenaStatus {
     /// The workgroup.
+    #[serde(default)]
     #[schemars(length(max = 128))]
     pub workgroup: String,
     /// Ids of the saved queries by name: names are not unique in Athena.
@@ -181,4 +195,9 @@ pub struct AthenaStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 100))]
     pub views: BTreeMap<String, String>,
+    /// Hash of the workgroup and the saved queries as they were last in order: where they differ although it is the same, others have
+    /// changed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub hash: Option<String>,
 }

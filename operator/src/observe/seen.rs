@@ -14,12 +14,12 @@ use super::Key;
 use crate::controller::Shared;
 use crate::findings::{Obstacle, PodFacts, WorkersSeen};
 use crate::identity::{Identity, Role};
-use crate::memory::Remembered;
+use crate::memory::{Remembered, Said};
 use crate::workers::Target;
 
 /// For how long what a worker has said holds while it does not answer.
 const HOLDS: Duration = Duration::from_mins(1);
-/// Workers are not asked again within this time, whatever happens around them.
+/// Workers that have answered are not asked again within this time, whatever happens around them.
 const NOT_WITHIN: Duration = Duration::from_secs(2);
 /// For how long volumes may be mounted before somebody asks why.
 const MOUNTING: Duration = Duration::from_secs(20);
@@ -66,26 +66,27 @@ impl Seen {
     /// Asks the workers, and the events of pods whose volumes are waited for.
     pub(crate) async fn ask(&mut self, shared: &Shared, identity: &Identity, memory: &mut Remembered, now: Timestamp) {
         let is_due = memory.asked.is_none_or(|asked| age(now, asked) >= NOT_WITHIN);
-        if is_due {
-            let pods = self.sink.pods.iter().chain(&self.producer.pods);
-            let targets: Vec<Target> = pods.filter_map(|pod| Some(Target { pod: pod.name.clone(), address: pod.address? })).collect();
+        let is_unheard = |pod: &PodFacts| pod.is_ready && !memory.said.iter().any(|said| *said.pod == *pod.name);
+        let pods: Vec<&PodFacts> = self.sink.pods.iter().chain(&self.producer.pods).filter(|pod| is_due || is_unheard(pod)).collect();
+        if !pods.is_empty() {
+            let targets: Vec<Target> =
+                pods.into_iter().filter_map(|pod| Some(Target { pod: pod.name.clone(), address: pod.address? })).collect();
             if !targets.is_empty() {
                 memory.asked = Some(now);
             }
             for answer in shared.workers.ask(targets).await {
                 match answer.said {
-                    Ok(status) => {
-                        memory.said.insert(answer.pod, (now, status));
-                    }
+                    Ok(status) => hear(shared, memory, answer.pod, &status, now),
                     Err(error) => tracing::debug!(pod = answer.pod, error = %error, "failed to read a worker's status"),
                 }
             }
         }
         let (sink, producer) = (&self.sink.pods, &self.producer.pods);
         let is_there = |name: &str| sink.iter().chain(producer).any(|pod| pod.name == name);
-        memory.said.retain(|pod, (at, _)| is_there(pod) && age(now, *at) < HOLDS);
+        memory.said.retain(|said| is_there(&said.pod) && age(now, said.at) < HOLDS);
         for role in [&mut self.sink, &mut self.producer] {
-            role.said = role.pods.iter().filter_map(|pod| memory.said.get(&pod.name)).map(|(_, status)| status.clone()).collect();
+            let said = |pod: &PodFacts| memory.said.iter().find(|said| *said.pod == *pod.name);
+            role.said = role.pods.iter().filter_map(said).filter_map(Said::status).collect();
         }
         self.ask_events(shared, identity, now).await;
     }
@@ -130,6 +131,16 @@ impl RoleSeen {
     pub(crate) fn declared(&self) -> Option<u32> {
         let replicas = self.deployment.as_ref()?.spec.as_ref()?.replicas?;
         u32::try_from(replicas).ok()
+    }
+}
+
+/// Remembers what a worker has said, in place of what it has said before.
+fn hear(shared: &Shared, memory: &mut Remembered, pod: String, status: &Status, now: Timestamp) {
+    let json = serde_json::to_vec(status).expect("a status has text keys only, so it is always JSON");
+    let said = Said { pod: pod.into_boxed_str(), at: now, is_sink: status.sink.is_some(), words: shared.words.pack(&json) };
+    match memory.said.iter_mut().find(|known| known.pod == said.pod) {
+        Some(known) => *known = said,
+        None => memory.said.push(said),
     }
 }
 

@@ -191,6 +191,25 @@ fn replicas_are_scaled_through_the_resource_itself() {
 }
 
 #[test]
+fn no_member_of_the_status_is_required_of_an_operator_that_does_not_know_it() {
+    fn required(path: &str, schema: &Value, found: &mut Vec<String>) {
+        found.extend(schema["required"].as_array().into_iter().flatten().map(|name| format!("{path}.{}", name.as_str().unwrap())));
+        for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+            required(&format!("{path}.{name}"), member, found);
+        }
+        if schema["items"].is_object() {
+            required(&format!("{path}[]"), &schema["items"], found);
+        }
+    }
+    let definition = serde_json::to_value(definition()).unwrap();
+    let mut found = Vec::new();
+    required("status", &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"], &mut found);
+    // Kubernetes' own type, and the key of a list.
+    found.retain(|path| !path.starts_with("status.conditions[]."));
+    assert_eq!(found, ["status.glue.tables[].name"]);
+}
+
+#[test]
 fn an_object_that_no_check_would_pass_is_still_read() {
     let stored = json!({
         "apiVersion": "stockpipeline.dev/v1alpha1",

@@ -48,10 +48,27 @@ async fn a_query_that_others_delete_comes_back_with_another_id() {
     let mut stage = Stage::settled().await;
     let before = stage.status.athena.clone().unwrap().named_queries["daily-ohlc"].clone();
     stage.aws.world().athena.queries.clear();
-    assert_eq!(changes(&stage.look().await), ["create saved query daily-ohlc"]);
+    let report = stage.look().await;
+    assert_eq!(changes(&report), ["correct saved query daily-ohlc"]);
+    assert_eq!((report.corrections, report.finding.reason), (1, CatalogSynced::DriftCorrected));
     let after = stage.status.athena.clone().unwrap().named_queries["daily-ohlc"].clone();
     assert_ne!(before, after, "the token that made the first is spent");
     assert_eq!(stage.settle().await.finding.reason, CatalogSynced::InSync);
+}
+
+#[tokio::test]
+async fn a_query_that_others_change_is_drift_and_one_that_the_spec_changes_is_not() {
+    let mut stage = Stage::settled().await;
+    for query in stage.aws.world().athena.queries.values_mut() {
+        query["QueryString"] = json!("select 1");
+    }
+    let report = stage.look().await;
+    assert_eq!((report.corrections, report.finding.reason), (1, CatalogSynced::DriftCorrected));
+    assert_eq!(report.changes[0].fields[0].field, "sql");
+    assert_eq!(stage.settle().await.finding.reason, CatalogSynced::InSync);
+    stage.edit("select symbol, max(high)", "select symbol, min(low)");
+    let report = stage.look().await;
+    assert_eq!((report.corrections, report.changes[0].act), (0, stockpipeline_operator::catalog::Act::Update));
 }
 
 #[tokio::test]
