@@ -16,9 +16,6 @@ type Fixed = (&'static str, Option<String>);
 /// Values of fixed fields that an earlier spec had and the one in force has not, by path: they bind whoever adds the field again.
 pub type Kept = BTreeMap<String, String>;
 
-/// Path of the number of partitions, which may grow.
-const PARTITIONS: &str = "spec.kafka.topic.partitions";
-
 /// Returns every change that `next` may not make to the pipeline that is in force, nor to what is kept of those before.
 #[must_use]
 pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<FieldError> {
@@ -32,7 +29,7 @@ pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<Field
             errors.push(error(path, &after, reason, "set it back, or make a pipeline of another name"));
         }
     }
-    check_partitions(accepted, kept, next, &mut errors);
+    check_partitions(accepted, next, &mut errors);
     if !next.operations.unrestricted_evolution {
         check_columns(&accepted.schema.columns, &next.schema.columns, &mut errors);
     }
@@ -42,11 +39,7 @@ pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<Field
 /// Returns what is kept once `next` follows the pipeline that is in force.
 #[must_use]
 pub fn kept(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Kept {
-    let values = |pipeline: &Pipeline| {
-        let partitions = pipeline.kafka.topic.partitions.map(|count| count.to_string());
-        fixed(pipeline).into_iter().chain([(PARTITIONS, partitions)])
-    };
-    let gone = values(accepted).zip(values(next)).filter(|(_, (_, after))| after.is_none());
+    let gone = fixed(accepted).into_iter().zip(fixed(next)).filter(|(_, (_, after))| after.is_none());
     gone.filter_map(|((path, before), _)| Some((path.to_owned(), before.or_else(|| kept.get(path).cloned())?))).collect()
 }
 
@@ -79,13 +72,12 @@ fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {
     ]
 }
 
-fn check_partitions(accepted: &Pipeline, kept: &Kept, next: &Pipeline, errors: &mut Vec<FieldError>) {
-    let before = accepted.kafka.topic.partitions.or_else(|| kept.get(PARTITIONS)?.parse().ok());
-    if let (Some(before), Some(after)) = (before, next.kafka.topic.partitions)
+fn check_partitions(accepted: &Pipeline, next: &Pipeline, errors: &mut Vec<FieldError>) {
+    if let (Some(before), Some(after)) = (accepted.kafka.topic.partitions, next.kafka.topic.partitions)
         && after < before
     {
         let reason = format!("is less than {before}; Kafka cannot take partitions away");
-        errors.push(error(PARTITIONS, &after.to_string(), reason, "set at least as many"));
+        errors.push(error("spec.kafka.topic.partitions", &after.to_string(), reason, "set at least as many"));
     }
 }
 

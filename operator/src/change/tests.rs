@@ -103,7 +103,6 @@ fn a_part_that_goes_and_comes_again_is_as_it_was() {
     let without = pipeline(|spec| {
         spec["sink"].as_object_mut().unwrap().remove("raw");
         spec["glue"]["tables"].as_object_mut().unwrap().remove("raw");
-        spec["kafka"]["topic"].as_object_mut().unwrap().remove("partitions");
     });
     let kept_of = |accepted: &Pipeline, before: &Kept, next: &Pipeline| {
         assert_eq!(forbidden(accepted, before, next), []);
@@ -111,12 +110,9 @@ fn a_part_that_goes_and_comes_again_is_as_it_was() {
     };
     let once = kept_of(&first, &Kept::new(), &without);
     let twice = kept_of(&without, &once, &without);
-    assert!(twice == once && once.len() == 2, "{once:?}");
-    let again = pipeline(|spec| {
-        spec["sink"]["raw"]["prefix"] = json!("another");
-        spec["kafka"]["topic"]["partitions"] = json!(1);
-    });
+    assert!(twice == once && once.len() == 1, "{once:?}");
+    let again = pipeline(|spec| spec["sink"]["raw"]["prefix"] = json!("another"));
     let refused: Vec<String> = forbidden(&without, &twice, &again).into_iter().map(|error| error.path).collect();
-    assert_eq!(refused, ["spec.sink.raw.prefix", "spec.kafka.topic.partitions"]);
+    assert_eq!(refused, ["spec.sink.raw.prefix"]);
     assert_eq!(kept_of(&without, &twice, &first), Kept::new(), "what is there again is kept by the spec itself");
 }

@@ -266,7 +266,8 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::ApplyFailed, "belongs to", |s| s.obstacle = Some(Obstacle::Refused("belongs to somebody".to_owned()))),
         (Availability::ScaledToZero, "none is wanted", |s| s.desired = 0),
-        (Availability::ScaledToZero, "no spec was accepted", |s| s.accepted = false),
+        (Availability::ScaledToZero, "no spec was accepted", |s| (s.accepted, s.desired) = (false, 0)),
+        (Availability::MinimumReplicasAvailable, "1 of 1 workers run on as they are", |s| s.accepted = false),
     ];
     let mut reached = BTreeSet::new();
     for (expected, text, way) in ways {

@@ -272,6 +272,18 @@ async fn sinks_have_a_new_column_before_producers_send_it() {
     let waits = stage.until_condition("demo", "SinkAvailable", "False/RollingOut").await;
     stage.look_twice().await;
     assert_eq!(hash(&stage, "producer"), before.1, "{waits}");
+    // A producer that starts meanwhile sends what every sink knows.
+    let has_column = |stage: &Stage, key: &str| stage.get("configmaps", "demo-pipeline")["data"][key].as_str().unwrap().contains("volume");
+    assert_eq!(["pipeline.yaml", "producer.yaml"].map(|key| has_column(&stage, key)), [true, false]);
+    let mounted = |role: &str| {
+        let deployment = stage.get("deployments", &format!("demo-{role}"));
+        deployment["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"][0]["configMap"]["items"].clone()
+    };
+    assert_eq!(mounted("producer"), json!([{ "key": "producer.yaml", "path": "pipeline.yaml" }]));
+    assert_eq!(mounted("sink"), json!([{ "key": "pipeline.yaml", "path": "pipeline.yaml" }]));
     stage.roll_out_role("demo", "sink", "127.0.0.2").await;
     stage.until("producers roll", |stage| hash(stage, "producer") != before.1).await;
+    assert!(has_column(&stage, "producer.yaml"), "what a pod reads is there before it");
+    stage.ready("demo").await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
 }

@@ -70,7 +70,7 @@ async fn a_producer_that_still_ends_keeps_a_drain_open() {
     stage.roll_out_role("demo", "producer", "127.0.0.3").await;
     assert!(stage.get("pods", "demo-producer-1")["metadata"]["deletionTimestamp"].is_string());
     stage.until_condition("demo", "Suspended", "True/Draining").await;
-    stage.look_times(6).await;
+    stage.look_times(3).await;
     assert_eq!((replicas(&stage), stage.condition("demo", "Suspended").0.as_str()), ((0, 1), "True/Draining"));
     stage.edit("pods", "demo-producer-1", &json!({ "metadata": { "finalizers": [] } })).await;
     stage.until_condition("demo", "Suspended", "True/Drained").await;
