@@ -76,6 +76,12 @@ impl Verdict {
         self.findings.len()
     }
 
+    /// Returns how much has gone wrong so far.
+    #[must_use]
+    pub fn troubles(&self) -> usize {
+        self.findings.len()
+    }
+
     /// Returns the report; `summary` is what is in order if all is.
     #[must_use]
     pub fn report(self, summary: &str) -> CatalogReport {
