@@ -142,9 +142,10 @@ impl CatalogReport {
     /// Returns the report of a pipeline without a catalogue that still has to take away what one has left, and cannot.
     #[must_use]
     pub fn left(seen: &CatalogState, why: Finding<CatalogSynced>, retry: Retry) -> Self {
-        let message = format!("the pipeline has no catalogue; of an earlier one there is still {}: {}", seen.list(), why.message);
+        let Finding { reason, message: why } = why;
+        let message = format!("the pipeline has no catalogue; of an earlier one there is still {}: {why}", seen.list());
         let crawler = seen.has_crawler.then(CrawlerStatus::default);
-        Self { athena: seen.remembered(), crawler, retry: Some(retry), ..Self::empty(why.reason, &message) }
+        Self { athena: seen.remembered(), crawler, retry: Some(retry), ..Self::empty(reason, &message) }
     }
 
     pub(super) fn empty(reason: CatalogSynced, message: &str) -> Self {
