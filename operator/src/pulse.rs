@@ -114,7 +114,7 @@ mod tests {
         pulse.looked(key("disabled"), None);
         assert_eq!(later(&pulse, UNLOOKED_MILLIS), Ok(()));
         assert!(later(&pulse, UNLOOKED_MILLIS + 1_000).unwrap_err().contains("1 should have been"));
-        pulse.looked(key("a"), Some(Duration::from_secs(300)));
+        pulse.looked(key("a"), Some(Duration::from_mins(5)));
         assert_eq!(later(&pulse, 300_000 + UNLOOKED_MILLIS - 1_000), Ok(()));
         assert!(later(&pulse, 300_000 + UNLOOKED_MILLIS + 1_000).is_err());
         pulse.are_there([key("disabled")]);
