@@ -20,13 +20,15 @@ mod membership;
 mod native;
 mod offsets;
 mod secrets;
+mod tokens;
 
-pub use admin::{Admin, ConfigValue, NewTopic, Outcome, TopicDescription};
-pub use context::{Context, Reason, TokenSource, Trouble};
+pub use admin::{Admin, ConfigValue, NewTopic, Outcome, TopicDescription, partitions};
+pub use context::{Context, Reason, Trouble};
 pub use membership::{GroupMetadata, Remedy, TransactionError, send_offsets};
 pub use native::{TopicIdentity, topic_id};
 pub(crate) use offsets::refusal;
 pub use offsets::{Committed, committed, offsets_for_times, watermarks};
+pub use tokens::TokenSource;
 
 use secrets::Secrets;
 

@@ -30,6 +30,7 @@
 //! | [`metrics`] | all metrics |
 //! | [`http`] | the read-only endpoints |
 
+mod address;
 pub mod audit;
 pub mod batch;
 pub mod clock;

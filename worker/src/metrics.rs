@@ -9,7 +9,7 @@ mod sink;
 mod store;
 
 pub use partitions::PartitionMetrics;
-pub use producer::{DropKind, ProducerMetrics, TransactionOutcome};
+pub use producer::{ProducerMetrics, TransactionOutcome};
 pub use sink::{MemoryClass, Rebalance, SinkMetrics};
 pub use store::StoreMetrics;
 

@@ -23,6 +23,7 @@ use crate::progress::Progress;
 use crate::slots::{ProgressRecord, Replay, ReplayId, uri};
 use crate::status::StatusCell;
 
+mod allowance;
 mod failure;
 mod hold;
 mod report;
@@ -34,6 +35,7 @@ mod transaction;
 pub use hold::HoldBack;
 pub use sender::{LINE_HEADER, ORIGIN_HEADER, PROBLEM_HEADER};
 
+use allowance::Allowance;
 use failure::Ended;
 use report::Report;
 use session::Session;
@@ -194,20 +196,36 @@ pub fn run(mut context: Context) -> Result<Outcome, ProducerError> {
 }
 
 fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, ProducerError> {
-    let Some(ground) = setup::prepare(context, report)? else { return Ok(Outcome::Stopped) };
-    let identity = identity(context, &ground);
-    info!(group = identity.group, uri = identity.record.uri, partitions = ground.partitions, "producer starts");
     if context.delivery == Delivery::Idempotent {
         warn!("the broker has no transactions: rows that were sent and not yet noted are produced again after a kill");
     }
     loop {
-        let ended = match Session::open(context, &ground, &identity)? {
+        let Some(ground) = setup::prepare(context, report)? else { return Ok(Outcome::Stopped) };
+        if let Some(outcome) = produce_on(&ground, context, report)? {
+            return Ok(outcome);
+        }
+        warn!(topic = context.topic.name, "the topic was made again, or has other partitions; the producer starts anew");
+        report.moved(context);
+        if setup::wait(context, RENEWAL_PAUSE) {
+            return Ok(Outcome::Stopped);
+        }
+    }
+}
+
+/// Produces to the topic as it is; None once it is another one or has other partitions.
+fn produce_on(ground: &Ground, context: &mut Context, report: &mut Report) -> Result<Option<Outcome>, ProducerError> {
+    let identity = identity(context, ground);
+    info!(group = identity.group, uri = identity.record.uri, partitions = ground.partitions, "producer starts");
+    let mut allowance = Allowance::new();
+    loop {
+        let ended = match Session::open(context, ground, &identity, &mut allowance)? {
             Some(mut session) => session.run(report)?,
             None => Ended::Stopped,
         };
         match ended {
-            Ended::Completed => return Ok(Outcome::Completed),
-            Ended::Stopped => return Ok(Outcome::Stopped),
+            Ended::Completed => return Ok(Some(Outcome::Completed)),
+            Ended::Stopped => return Ok(Some(Outcome::Stopped)),
+            Ended::Moved => return Ok(None),
             Ended::Renew(failure) => {
                 warn!(error = %failure, "the producer is made anew and joins again");
                 if failure.is_fenced() {
@@ -216,7 +234,7 @@ fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, Produc
                     report.failed(context, is_about_permission(failure.code), &failure.to_string());
                 }
                 if setup::wait(context, RENEWAL_PAUSE) {
-                    return Ok(Outcome::Stopped);
+                    return Ok(Some(Outcome::Stopped));
                 }
             }
         }
@@ -224,10 +242,17 @@ fn produce(context: &mut Context, report: &mut Report) -> Result<Outcome, Produc
 }
 
 fn identity(context: &Context, ground: &Ground) -> Identity {
-    let key_field = context.schema.columns.get(context.settings.key_column).map_or("", |column| column.from.as_str());
+    let columns = &context.schema.columns;
     let fingerprint = context.feed.fingerprint();
-    let replay = Replay { epoch: &ground.epoch, source: &context.source, fingerprint, key_field, slots: context.settings.slots };
-    let id = ReplayId::of(&replay);
+    let id = ReplayId::of(&Replay {
+        epoch: &ground.epoch,
+        source: &context.source,
+        fingerprint,
+        // The feed, which is open, needs both columns.
+        key_field: &columns[context.settings.key_column].from,
+        event_time: &columns[context.schema.event_time],
+        slots: context.settings.slots,
+    });
     // The digits of an epoch are those of a hash, whatever the text.
     let schema = serde_json::to_string(&context.schema).map_or_else(|_| String::new(), |text| Epoch::of(&text).as_str().to_owned());
     Identity {
@@ -238,19 +263,14 @@ fn identity(context: &Context, ground: &Ground) -> Identity {
             uri: uri(&context.source, fingerprint),
             fingerprint: fingerprint.to_owned(),
             row: 0,
-            byte_offset: 0,
         },
         schema,
     }
 }
 
-/// Returns how fast a source's rows are produced.
-fn pace(source: &checked::Source) -> checked::Pace {
-    match source {
-        checked::Source::CsvReplay(csv) => csv.pace,
-        checked::Source::Synthetic(synthetic) => synthetic.rows_per_second.map_or(checked::Pace::Unlimited, checked::Pace::RowsPerSecond),
-        checked::Source::ExternalTopic => checked::Pace::Unlimited,
-    }
+/// Returns the time after which the coordinator aborts a transaction of this producer.
+fn transaction_timeout(context: &Context) -> Duration {
+    TRANSACTION_TIMEOUT.max(context.settings.transaction_interval * 2)
 }
 
 /// Returns the settings of a producer client.
@@ -268,10 +288,9 @@ fn client_config(context: &Context) -> ClientConfig {
     }
     match context.delivery {
         Delivery::Transactional => {
-            let timeout = TRANSACTION_TIMEOUT.max(context.settings.transaction_interval * 2);
             // A name of its own each time: what fences is the group's generation, and no two replicas can fence each other by name.
             let id = format!("{}-{:016x}", context.consumer_group, RandomState::new().hash_one(std::process::id()));
-            config.set("transactional.id", id).set("transaction.timeout.ms", timeout.as_millis().to_string());
+            config.set("transactional.id", id).set("transaction.timeout.ms", transaction_timeout(context).as_millis().to_string());
         }
         // A record waits for its broker as long as it takes; nothing is dropped.
         Delivery::Idempotent => {

@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 use stockpipeline::checked::{Location, Order, Source};
 use stockpipeline::layout::Epoch;
 use stockpipeline::murmur2::murmur2;
+use stockpipeline::schema::Column;
+
+use crate::address;
 
 pub mod group;
 pub mod progress;
@@ -29,6 +32,8 @@ pub struct Replay<'a> {
     pub fingerprint: &'a str,
     /// Name of the source field whose text is the key.
     pub key_field: &'a str,
+    /// The column of the event time.
+    pub event_time: &'a Column,
     /// Slots.
     pub slots: u32,
 }
@@ -58,11 +63,18 @@ impl ReplayId {
                 part(&[csv.delimiter, order_number(csv.order)]);
                 part(&csv.seed.to_be_bytes());
                 for null in &csv.null_values {
-                    part(null.as_bytes());
+                    // No text holds this byte: a null value is never taken for the first of the names.
+                    part(if null == "header" { b"\xffheader" } else { null.as_bytes() });
                 }
                 for name in csv.header.iter().flatten() {
                     part(b"header");
                     part(name.as_bytes());
+                }
+                if csv.order == Order::EventTime {
+                    // How event times are read decides which row has which number.
+                    let Column { from, column_type, .. } = replay.event_time;
+                    let reading = serde_json::to_string(&(from, column_type)).expect("names, texts and numbers are JSON");
+                    part(reading.as_bytes());
                 }
             }
             // The fingerprint of a synthetic source is that of its settings.
@@ -95,28 +107,20 @@ fn order_number(order: Order) -> u8 {
     }
 }
 
-/// Returns the name of a source, as it stands in headers and progress records: never with an address's credentials or signature.
+/// Returns the name of a source, as it stands in headers and progress records: never with an address's credentials or signature, and of its query only a hash.
 #[must_use]
 pub fn uri(source: &Source, fingerprint: &str) -> String {
     match source {
         Source::CsvReplay(csv) => match &csv.location {
             Location::Path(path) => path.clone(),
             Location::S3 { bucket, key } => format!("s3://{bucket}/{key}"),
-            Location::Http(address) => without_credentials(address),
+            Location::Http(address) => address::name(address),
             Location::ConfigMap { name, key } => format!("configmap:{name}/{key}"),
         },
         // Other settings are another source, not a changed one.
         Source::Synthetic(_) => format!("synthetic:{}", fingerprint.get(..16).unwrap_or(fingerprint)),
         Source::ExternalTopic => "external".to_owned(),
     }
-}
-
-fn without_credentials(address: &str) -> String {
-    let address = address.split(['?', '#']).next().unwrap_or(address);
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    format!("{scheme}://{host}{path}")
 }
 
 /// The last record of a replay in a slot's partition: what remains when the group's offsets have expired.
@@ -133,8 +137,6 @@ pub struct ProgressRecord {
     pub fingerprint: String,
     /// First row that is not yet produced.
     pub row: u64,
-    /// Where the last row that was passed starts in the (uncompressed) file.
-    pub byte_offset: u64,
 }
 
 /// Which rows this replica feeds, and what is committed of them.

@@ -35,6 +35,8 @@ const ASSUMED_LIMIT_BYTES: u64 = 1 << 30;
 const BUDGET_TENTHS: u64 = 6;
 /// Folder beside the document in which `ConfigMaps` are mounted, one folder each.
 const CONFIG_MAPS_FOLDER: &str = "configmaps";
+/// How often the heartbeat is touched while the source is being opened.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// How often mounted secrets are compared with what was read at the start.
 const SECRETS_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -105,7 +107,13 @@ pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundin
     let metrics = ProducerMetrics::register(&mut registry);
     let status = StatusCell::new(Status::starting(Role::Producer, &arguments.worker_name, wall_millis()), boottime_millis());
     let endpoints = Endpoints::open(arguments.http_port, &status, registry).await?;
-    let feed = open_feed(&pipeline, &settings, &arguments).await?;
+    let opening = open_feed(&pipeline, &settings, &arguments);
+    let Some(feed) = opened(opening, &status, &surroundings.shutdown).await else {
+        endpoints.close().await;
+        tracing::info!("stopped before the source was open");
+        return Ok(Exit::Done);
+    };
+    let feed = feed?;
     watch_secrets(&pipeline, &clients, &arguments.shared.secrets_dir, &surroundings.shutdown);
     let context = producer::Context {
         clients,
@@ -147,6 +155,19 @@ async fn open_feed(pipeline: &Pipeline, settings: &Producer, arguments: &WorkerA
     let memory_bytes = memory_bytes(arguments.memory) as u64;
     let opening = feed::Opening { schema: &pipeline.schema, key_column: settings.key_column, places: &places, memory_bytes };
     Feed::open(&pipeline.source, &opening).await.map_err(CommandError::Feed)
+}
+
+/// Waits for a source, which may be an hour's download, and keeps the heartbeat meanwhile; None when it is told to stop before.
+async fn opened<T>(opening: impl Future<Output = T>, status: &StatusCell, shutdown: &CancellationToken) -> Option<T> {
+    let mut opening = std::pin::pin!(opening);
+    loop {
+        status.beat(boottime_millis());
+        tokio::select! {
+            opened = &mut opening => return Some(opened),
+            () = shutdown.cancelled() => return None,
+            () = tokio::time::sleep(BEAT_INTERVAL) => {}
+        }
+    }
 }
 
 /// The endpoints of a worker.
@@ -215,4 +236,40 @@ pub(super) fn memory_bytes(asked: Option<u64>) -> usize {
 /// Returns the number of threads that decode and encode: one for each core that this process may use.
 pub(super) fn encoders() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{HEARTBEAT_LIMIT_MILLIS, live};
+
+    fn cell() -> StatusCell {
+        StatusCell::new(Status::starting(Role::Producer, "test", 0), boottime_millis())
+    }
+
+    #[tokio::test]
+    async fn heart_beats_while_a_source_is_being_opened() {
+        let status = cell();
+        let opening = async {
+            for _ in 0..2 {
+                // As if nobody had touched it since the machine was started, and for longer than a probe allows.
+                let now = boottime_millis() + HEARTBEAT_LIMIT_MILLIS + 1;
+                status.beat(0);
+                assert!(live(status.silent_millis(now)).is_err());
+                while status.silent_millis(now) >= now {
+                    tokio::task::yield_now().await;
+                }
+            }
+            "open"
+        };
+        let shutdown = CancellationToken::new();
+        assert_eq!(tokio::time::timeout(Duration::from_mins(1), opened(opening, &status, &shutdown)).await, Ok(Some("open")));
+    }
+
+    #[tokio::test]
+    async fn source_that_never_opens_is_left_when_told_to_stop() {
+        let shutdown = CancellationToken::new();
+        shutdown.cancel();
+        assert_eq!(opened(std::future::pending::<()>(), &cell(), &shutdown).await, None);
+    }
 }

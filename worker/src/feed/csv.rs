@@ -9,7 +9,7 @@ use super::header::{self, Header, Wanted};
 use super::order::{Entry, Loaded, Wish};
 use super::places::Stored;
 use super::window::{Spot, Window};
-use super::{BytesRead, Counts, FeedError, Malformed, Opening, RowHead};
+use super::{BytesRead, Counts, FeedError, Malformed, Opening, RowHead, Sought};
 
 /// Rows of a CSV file.
 pub(super) struct Replay {
@@ -141,27 +141,30 @@ impl Replay {
         }
     }
 
-    pub(super) fn seek(&mut self, number: u64) -> Result<bool, FeedError> {
+    pub(super) fn seek(&mut self, number: u64, most_rows: u64) -> Result<Sought, FeedError> {
         self.found.place = Place::Nowhere;
         if self.rows_per_pass.is_none() {
             if number < self.next {
                 self.start_pass(0, 0)?;
             }
-            self.skip_to(number)?;
+            self.skip_to(number, most_rows)?;
             if self.next == number {
-                return Ok(true);
+                return Ok(Sought::Found);
             }
         }
         let Some(rows) = self.rows_per_pass else {
-            return Ok(false);
+            return Ok(Sought::Underway);
         };
         let pass = if self.repeat { number.checked_div(rows).unwrap_or(0) } else { 0 };
         let target = if self.repeat && rows > 0 { number } else { number.min(rows) };
         if pass * rows != self.pass_start || target < self.next {
             self.start_pass(pass, rows)?;
         }
-        self.skip_to(target)?;
-        Ok(target == number)
+        self.skip_to(target, most_rows)?;
+        if self.next < target {
+            return Ok(Sought::Underway);
+        }
+        Ok(if target == number { Sought::Found } else { Sought::Beyond })
     }
 
     pub(super) fn rows_total(&self) -> Option<u64> {
@@ -228,12 +231,13 @@ impl Replay {
         Ok(())
     }
 
-    /// Passes rows of this pass up to a number, or to the end of the pass.
-    fn skip_to(&mut self, number: u64) -> Result<(), FeedError> {
+    /// Passes rows of this pass up to a number, or to the end of the pass; of a file at most so many.
+    fn skip_to(&mut self, number: u64, most_rows: u64) -> Result<(), FeedError> {
         match &mut self.cursor {
             Cursor::Memory(loaded) => self.next = number.min(self.pass_start + loaded.rows()),
             Cursor::File(window) => {
-                while self.next < number {
+                let stop = number.min(self.next.saturating_add(most_rows));
+                while self.next < stop {
                     match window.next()? {
                         Some(Spot { cut: Cut { end: 0, .. }, .. }) => {}
                         Some(_) => self.next += 1,

@@ -126,6 +126,17 @@ pub struct Counts {
     pub blank_lines: u64,
 }
 
+/// What seeking a row came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// The row is the next one.
+    Found,
+    /// A finite source has fewer rows; the feed is at its end.
+    Beyond,
+    /// So many rows were passed as one call may pass; the same call again goes on.
+    Underway,
+}
+
 /// How much of the stored (compressed) file has been read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct BytesRead {
@@ -210,9 +221,17 @@ impl Feed {
     /// # Errors
     /// As [`Feed::advance`].
     pub fn seek(&mut self, number: u64) -> Result<bool, FeedError> {
+        Ok(self.seek_within(number, u64::MAX)? == Sought::Found)
+    }
+
+    /// Does what [`Feed::seek`] does, but passes at most so many rows of the file, for who has other things to do meanwhile.
+    ///
+    /// # Errors
+    /// As [`Feed::advance`].
+    pub fn seek_within(&mut self, number: u64, most_rows: u64) -> Result<Sought, FeedError> {
         match &mut self.kind {
-            Kind::Csv(replay) => replay.seek(number),
-            Kind::Synthetic(ticks) => Ok(ticks.seek(number)),
+            Kind::Csv(replay) => replay.seek(number, most_rows),
+            Kind::Synthetic(ticks) => Ok(if ticks.seek(number) { Sought::Found } else { Sought::Beyond }),
         }
     }
 

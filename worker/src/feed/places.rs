@@ -11,6 +11,7 @@ use stockpipeline::checked::Location;
 
 use super::FeedError;
 use super::download::{Origin, download};
+use crate::address;
 
 /// Bytes that are hashed at once.
 const HASH_BYTES: usize = 256 * 1024;
@@ -135,17 +136,7 @@ fn name_of(location: &Location) -> String {
         Location::Path(path) => path.clone(),
         Location::S3 { bucket, key } => format!("s3://{bucket}/{key}"),
         Location::ConfigMap { name, key } => format!("configMap {name}/{key}"),
-        Location::Http(address) => {
-            let shown = address.split(['?', '#']).next().unwrap_or(address);
-            match shown.split_once("://") {
-                Some((scheme, rest)) => {
-                    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-                    let host = authority.rsplit('@').next().unwrap_or(authority);
-                    format!("{scheme}://{host}{path}")
-                }
-                None => shown.to_owned(),
-            }
-        }
+        Location::Http(address) => address::shown(address),
     }
 }
 

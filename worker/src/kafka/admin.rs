@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rdkafka::ClientContext;
+use rdkafka::client::Client;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
 
@@ -80,20 +82,8 @@ impl Admin {
     /// # Errors
     /// [`KafkaError::Refused`] or [`KafkaError::TimedOut`].
     pub fn partitions(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, KafkaError> {
-        const ACT: &str = "look up partitions of topic";
         self.serve();
-        let metadata = self.client.client().fetch_metadata(Some(topic), timeout).map_err(|error| refusal(ACT, topic, &error))?;
-        self.context.succeeded();
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
-        match found.error().map(RDKafkaErrorCode::from) {
-            None | Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::LeaderNotAvailable) => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
-            Some(code) => {
-                return Err(KafkaError::Refused { act: ACT, target: topic.to_owned(), code, message: code.to_string() });
-            }
-        }
-        let count = found.partitions().len();
-        Ok(u32::try_from(count).ok().filter(|count| *count > 0))
+        self.answered(partitions(self.client.client(), topic, timeout))
     }
 
     /// Returns the ids of the cluster and a topic.
@@ -169,6 +159,25 @@ impl Admin {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the number of a topic's partitions, or None when it is not there, as [`Admin::partitions`] does.
+///
+/// # Errors
+/// [`KafkaError::Refused`] or [`KafkaError::TimedOut`].
+pub fn partitions<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Option<u32>, KafkaError> {
+    const ACT: &str = "look up partitions of topic";
+    let metadata = client.fetch_metadata(Some(topic), timeout).map_err(|error| refusal(ACT, topic, &error))?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None | Some(RDKafkaErrorCode::NoError | RDKafkaErrorCode::LeaderNotAvailable) => {}
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+        Some(code) => {
+            return Err(KafkaError::Refused { act: ACT, target: topic.to_owned(), code, message: code.to_string() });
+        }
+    }
+    let count = found.partitions().len();
+    Ok(u32::try_from(count).ok().filter(|count| *count > 0))
 }
 
 fn unless(result: Result<(), KafkaError>, already: RDKafkaErrorCode) -> Result<Outcome, KafkaError> {

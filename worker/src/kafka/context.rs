@@ -1,10 +1,7 @@
 //! What every Kafka client's context does: scrubbed logs, tokens of Amazon MSK, and the last thing that brokers refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_msk_iam_sasl_signer::{generate_auth_token, generate_auth_token_from_credentials_provider};
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,11 +11,8 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use tracing::{debug, error, info, warn};
 
-use super::is_about_permission;
+use super::{TokenSource, is_about_permission};
 use crate::clock::wall_millis;
-
-/// How long a token may take: credentials may come from STS or the metadata service.
-const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Context of a Kafka client. Clones share their state.
 ///
@@ -32,38 +26,6 @@ struct Shared {
     hidden: Vec<String>,
     tokens: TokenSource,
     trouble: Mutex<Option<Trouble>>,
-}
-
-/// Gives the tokens that Amazon MSK wants. The default one has none to give. Clones are the same source.
-#[derive(Clone, Default)]
-pub struct TokenSource {
-    iam: Option<Arc<Iam>>,
-}
-
-/// What tokens of Amazon MSK are made from.
-struct Iam {
-    region: String,
-    credentials: Option<SharedCredentialsProvider>,
-}
-
-impl TokenSource {
-    pub(super) fn msk(region: String, credentials: Option<SharedCredentialsProvider>) -> Self {
-        Self { iam: Some(Arc::new(Iam { region, credentials })) }
-    }
-
-    /// Returns a fresh token. Blocks for up to twenty seconds; may be called inside a runtime.
-    ///
-    /// # Errors
-    /// No source is configured, or no AWS credentials were found in time.
-    pub fn token(&self) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let Some(iam) = &self.iam else {
-            return Err("no source of tokens is configured".into());
-        };
-        // The caller may stand inside a runtime, where blocking on another one is refused: a thread of its own, every few minutes.
-        let signed = std::thread::scope(|scope| scope.spawn(|| sign(iam)).join());
-        let (token, lifetime_ms) = signed.map_err(|_| "the signer panicked")??;
-        Ok(OAuthToken { token, principal_name: "aws".to_owned(), lifetime_ms })
-    }
 }
 
 /// What Kafka clients are waiting for.
@@ -180,25 +142,4 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
-}
-
-type Signed = Result<(String, i64), String>;
-
-fn sign(iam: &Iam) -> Signed {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("failed to start a runtime for the signer: {error}"))?;
-    let region = aws_config::Region::new(iam.region.clone());
-    let signed = runtime.block_on(async {
-        match &iam.credentials {
-            Some(provider) => {
-                tokio::time::timeout(TOKEN_TIMEOUT, generate_auth_token_from_credentials_provider(region, provider.clone())).await
-            }
-            None => tokio::time::timeout(TOKEN_TIMEOUT, generate_auth_token(region)).await,
-        }
-    });
-    match signed {
-        Ok(Ok(token)) => Ok(token),
-        Ok(Err(error)) => Err(format!("failed to sign a token for Amazon MSK: {error}")),
-        Err(_) => Err(format!("no AWS credentials within {} s to sign a token for Amazon MSK", TOKEN_TIMEOUT.as_secs())),
-    }
 }

@@ -25,21 +25,9 @@ pub enum TransactionOutcome {
     Fenced,
 }
 
-/// Which events a full queue of a live feed has dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DropKind {
-    /// Quotes; trades are never dropped.
-    Quote,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
     outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
 }
 
 /// Metrics of a producer.
@@ -48,9 +36,6 @@ pub struct ProducerMetrics {
     records: Counter,
     transactions: Family<OutcomeLabel, Counter>,
     source_position: Gauge,
-    reconnects: Counter,
-    gaps: Counter,
-    dropped: Family<KindLabel, Counter>,
     delivery_seconds: Histogram,
     queue_messages: Gauge,
     throttle_seconds: Gauge<f64, AtomicU64>,
@@ -62,9 +47,6 @@ impl Default for ProducerMetrics {
             records: Counter::default(),
             transactions: Family::default(),
             source_position: Gauge::default(),
-            reconnects: Counter::default(),
-            gaps: Counter::default(),
-            dropped: Family::default(),
             delivery_seconds: Histogram::new(DELIVERY_SECONDS),
             queue_messages: Gauge::default(),
             throttle_seconds: Gauge::default(),
@@ -72,9 +54,6 @@ impl Default for ProducerMetrics {
         // A series that exists from the start lets a query see its first increment.
         for outcome in TransactionOutcome::ALL {
             metrics.transactions.get_or_create(&OutcomeLabel { outcome: outcome.label() }).inc_by(0);
-        }
-        for kind in DropKind::ALL {
-            metrics.dropped.get_or_create(&KindLabel { kind: kind.label() }).inc_by(0);
         }
         metrics
     }
@@ -89,9 +68,6 @@ impl ProducerMetrics {
         series.register("records", "Records that the broker has acknowledged", metrics.records.clone());
         series.register("transactions", "Kafka transactions by how they ended", metrics.transactions.clone());
         series.register("source_position", "Rows of the source that this producer has passed", metrics.source_position.clone());
-        series.register("reconnects", "Connections to a live feed after the first", metrics.reconnects.clone());
-        series.register("gaps", "Gap markers written after a live feed lost its connection", metrics.gaps.clone());
-        series.register("dropped", "Events of a live feed that a full queue has dropped", metrics.dropped.clone());
         series.register_with_unit(
             "delivery",
             "Time from handing a record to the client until the broker's acknowledgement",
@@ -123,21 +99,6 @@ impl ProducerMetrics {
         self.source_position.set(gauge_value(rows));
     }
 
-    /// Counts a connection after the first.
-    pub fn reconnected(&self) {
-        self.reconnects.inc();
-    }
-
-    /// Counts a gap marker.
-    pub fn gap_marked(&self) {
-        self.gaps.inc();
-    }
-
-    /// Counts events that a full queue has dropped.
-    pub fn dropped(&self, kind: DropKind, events: u64) {
-        self.dropped.get_or_create(&KindLabel { kind: kind.label() }).inc_by(events);
-    }
-
     /// Records how long one record took to be acknowledged; a sample a batch is enough.
     pub fn observe_delivery(&self, seconds: f64) {
         self.delivery_seconds.observe(seconds);
@@ -164,18 +125,6 @@ impl TransactionOutcome {
             Self::Committed => "committed",
             Self::Aborted => "aborted",
             Self::Fenced => "fenced",
-        }
-    }
-}
-
-impl DropKind {
-    const ALL: [Self; 1] = [Self::Quote];
-
-    /// Returns the label.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Quote => "quote",
         }
     }
 }

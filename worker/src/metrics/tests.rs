@@ -54,10 +54,7 @@ fn registries_hold_exactly_the_documented_metrics() {
     let expected = BTreeSet::from([
         "stockpipeline_build",
         "stockpipeline_delivery_seconds",
-        "stockpipeline_dropped",
-        "stockpipeline_gaps",
         "stockpipeline_queue_messages",
-        "stockpipeline_reconnects",
         "stockpipeline_records",
         "stockpipeline_source_position",
         "stockpipeline_throttle_seconds",
@@ -122,6 +119,6 @@ fn unregistered_metrics_take_every_call() {
     StoreMetrics::default().observe("GetObject", "200", 0.001);
     let producer = ProducerMetrics::default();
     producer.transaction_ended(TransactionOutcome::Fenced);
-    producer.dropped(DropKind::Quote, 3);
+    producer.set_throttle_seconds(0.1);
     producer.observe_delivery(0.01);
 }

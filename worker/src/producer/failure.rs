@@ -12,6 +12,8 @@ pub(super) enum Ended {
     Stopped,
     /// Only a new producer and a new membership go on.
     Renew(TransactionError),
+    /// The topic is another one, or has other partitions.
+    Moved,
 }
 
 /// Why a turn of the loop was left.
@@ -20,6 +22,8 @@ pub(super) enum Failure {
     Abort(TransactionError),
     /// See [`Ended::Renew`].
     Renew(TransactionError),
+    /// See [`Ended::Moved`]. The open batch is not to be committed.
+    Moved,
     /// What no waiting heals.
     Final(ProducerError),
 }
@@ -39,6 +43,12 @@ pub(super) fn lost() -> TransactionError {
     TransactionError { act: "go on under the membership", code: RDKafkaErrorCode::IllegalGeneration, message, remedy: Remedy::Abort }
 }
 
+/// Returns the failure of a batch that was sent to a topic as it is no more.
+pub(super) fn moved() -> TransactionError {
+    let message = "the topic was made again, or has other partitions".to_owned();
+    TransactionError { act: "commit to the topic", code: RDKafkaErrorCode::UnknownTopicOrPartition, message, remedy: Remedy::Abort }
+}
+
 /// Returns the failure after which only a new membership goes on.
 pub(super) fn renew(act: &'static str, error: &KafkaError) -> Failure {
     let code = error.code().unwrap_or(RDKafkaErrorCode::Unknown);
@@ -49,6 +59,6 @@ pub(super) fn renew(act: &'static str, error: &KafkaError) -> Failure {
 pub(super) fn renewal(ended: Ended) -> Failure {
     match ended {
         Ended::Renew(error) => Failure::Renew(error),
-        Ended::Completed | Ended::Stopped => Failure::Renew(lost()),
+        Ended::Completed | Ended::Stopped | Ended::Moved => Failure::Renew(lost()),
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Standing<'a> {
     /// Row behind the source's last one, once it was met.
     pub(super) end: Option<u64>,
     pub(super) queued: u64,
+    /// Longest recent time for which a broker throttles the client.
+    pub(super) throttle: Duration,
 }
 
 impl Report {
@@ -108,6 +110,14 @@ impl Report {
         self.status.kafka.succeeded(wall_millis());
     }
 
+    /// Notes that the topic is looked at anew; nothing of what was seen of it holds.
+    pub(super) fn moved(&mut self, context: &Context) {
+        context.progress.produced_all.store(false, Ordering::Release);
+        self.status.state = State::Joining;
+        self.status.producer = None;
+        self.replace(context);
+    }
+
     /// Counts a transaction's end.
     pub(super) fn transaction(context: &Context, outcome: TransactionOutcome) {
         context.metrics.transaction_ended(outcome);
@@ -141,6 +151,7 @@ impl Report {
         }
         context.metrics.set_source_position(standing.cursor);
         context.metrics.set_queue_messages(standing.queued);
+        context.metrics.set_throttle_seconds(standing.throttle.as_secs_f64());
         self.status.state = standing.state;
         self.status.producer = Some(ProducerStatus {
             slots: standing

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::statistics::Statistics;
 
 use crate::kafka::{Clients, Context, KafkaError};
 
@@ -29,6 +30,8 @@ pub const PROBLEM_HEADER: &CStr = c"stockpipeline-problem";
 
 /// Longest a flush waits before it serves the client's events again.
 const SERVE_EVERY: Duration = Duration::from_millis(50);
+/// How often librdkafka tells its statistics, of which throttling is taken.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where records go.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +72,12 @@ pub(super) struct Undelivered {
     pub(super) code: RDKafkaErrorCode,
 }
 
-/// Callbacks of the producer: failures are noted, successes are not reported at all.
+/// Callbacks of the producer: failures and throttling are noted, successes are not reported at all.
 pub(super) struct Deliveries {
     shared: Context,
     has_failed: AtomicBool,
     first: Mutex<Option<Undelivered>>,
+    throttle_millis: AtomicU64,
 }
 
 impl ClientContext for Deliveries {
@@ -85,6 +89,12 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: ClientError, reason: &str) {
         self.shared.error(error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let throttles = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
+        let longest = throttles.map(|window| window.max).max().unwrap_or(0);
+        self.throttle_millis.store(u64::try_from(longest).unwrap_or(0), Ordering::Relaxed);
     }
 
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
@@ -174,7 +184,13 @@ impl Sender {
     /// Makes the producer. `config` has everything but what every producer of ours needs.
     pub(super) fn new(clients: &Clients, mut config: ClientConfig, topics: Topics<'_>, origin: Origin<'_>) -> Result<Self, KafkaError> {
         config.set("enable.idempotence", "true").set("acks", "all").set("delivery.report.only.error", "true");
-        let context = Deliveries { shared: clients.context(), has_failed: AtomicBool::new(false), first: Mutex::new(None) };
+        config.set("statistics.interval.ms", STATISTICS_INTERVAL.as_millis().to_string());
+        let context = Deliveries {
+            shared: clients.context(),
+            has_failed: AtomicBool::new(false),
+            first: Mutex::new(None),
+            throttle_millis: AtomicU64::new(0),
+        };
         let created = config.create_with_context(context);
         let producer: BaseProducer<Deliveries> =
             created.map_err(|error| KafkaError::Setting { message: clients.scrub(&error.to_string()) })?;
@@ -274,6 +290,11 @@ impl Sender {
     /// Returns records that were handed over and are neither delivered nor failed.
     pub(super) fn queued(&self) -> u64 {
         u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Returns the longest time for which a broker has throttled this client recently.
+    pub(super) fn throttle(&self) -> Duration {
+        Duration::from_millis(self.producer.context().throttle_millis.load(Ordering::Relaxed))
     }
 
     /// Waits until nothing is queued, without lingering; false when that takes longer than `timeout`.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::failure::{Ended, Failure, lost, renew, renewal};
+use super::allowance::Allowance;
+use super::failure::{Ended, Failure, lost, moved, renew, renewal};
 use super::hold::Outstanding;
 use super::report::{Report, Standing};
 use super::sender::{Origin, Sender, Topics};
-use super::setup::Ground;
-use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, pace, transaction};
+use super::setup::{self, Ground};
+use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, transaction};
 use crate::feed::Schedule;
 use crate::kafka::{KafkaError, is_about_permission};
 use crate::slots::Positions;
@@ -26,8 +27,6 @@ mod feeding;
 
 use feeding::{Fed, Waiting};
 
-/// Rows of one transaction, when they come faster than its interval.
-const MAX_ROWS_A_BATCH: u64 = 1_000_000;
 /// Longest wait for an event of the group while there is nothing to do.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Shortest wait for a row that is not yet due: what comes due within it goes out together.
@@ -36,6 +35,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(1);
 const ROOM_WAIT: Duration = Duration::from_millis(5);
 /// Longest look-up of where slots stand; a dead producer's transaction is aborted well within it.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
+/// How often the topic is looked at while nothing is committed, which looks at it too.
+const GROUND_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after a look-up or a batch that failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long brokers that were all away may take to say that they are back. Far below the time-outs of session and heartbeat.
@@ -61,7 +62,9 @@ impl Batch {
 /// One membership and one producer.
 pub(super) struct Session<'a> {
     context: &'a mut Context,
+    ground: &'a Ground,
     identity: &'a Identity,
+    allowance: &'a mut Allowance,
     group: Group,
     reader: Reader,
     sender: Sender,
@@ -71,7 +74,6 @@ pub(super) struct Session<'a> {
     partitions: u32,
     /// Next row that the feed gives; None before it stands anywhere.
     cursor: Option<u64>,
-    byte_offset: u64,
     waiting: Option<Waiting>,
     batch: Option<Batch>,
     schedule: Schedule,
@@ -80,6 +82,8 @@ pub(super) struct Session<'a> {
     stale_since: Option<Instant>,
     retry_at: Option<Instant>,
     asked_at: Option<Instant>,
+    /// When the topic was last seen to be what it was.
+    grounded: Instant,
     outstanding: Vec<Outstanding>,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -89,7 +93,12 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Makes the clients and joins; None when it is told to stop before.
-    pub(super) fn open(context: &'a mut Context, ground: &Ground, identity: &'a Identity) -> Result<Option<Self>, ProducerError> {
+    pub(super) fn open(
+        context: &'a mut Context,
+        ground: &'a Ground,
+        identity: &'a Identity,
+        allowance: &'a mut Allowance,
+    ) -> Result<Option<Self>, ProducerError> {
         let topics = Topics { data: &context.topic.name, slots: &context.settings.slots_topic };
         let origin = Origin { schema: &identity.schema, source: &identity.record.uri };
         let sender = Sender::new(&context.clients, client_config(context), topics, origin).map_err(ProducerError::Clients)?;
@@ -106,22 +115,24 @@ impl<'a> Session<'a> {
         let reader = Reader::new(&context.clients, &identity.group).map_err(ProducerError::Clients)?;
         Ok(Some(Self {
             positions: Positions::new(context.settings.slots),
-            schedule: Schedule::new(pace(&context.source)),
+            schedule: Schedule::of(&context.source),
             context,
+            ground,
             identity,
+            allowance,
             group,
             reader,
             sender,
             pending: BTreeSet::new(),
             partitions: ground.partitions,
             cursor: None,
-            byte_offset: 0,
             waiting: None,
             batch: None,
             started: Instant::now(),
             stale_since: None,
             retry_at: None,
             asked_at: None,
+            grounded: Instant::now(),
             outstanding: (0..ground.partitions).map(|_| Outstanding::default()).collect(),
             key: Vec::new(),
             value: Vec::new(),
@@ -144,7 +155,16 @@ impl<'a> Session<'a> {
                         return Ok(ended);
                     }
                 }
-                Err(Failure::Renew(error)) => return Ok(Ended::Renew(error)),
+                Err(Failure::Renew(error)) => {
+                    self.note_surrender();
+                    return Ok(Ended::Renew(error));
+                }
+                Err(Failure::Moved) => {
+                    if let Err(ended) = self.abort(report, &moved()) {
+                        debug!(?ended, "the last batch is left to the coordinator");
+                    }
+                    return Ok(Ended::Moved);
+                }
                 Err(Failure::Final(error)) => {
                     self.drain(report);
                     return Err(error);
@@ -160,6 +180,7 @@ impl<'a> Session<'a> {
         }
         self.sender.serve(Duration::ZERO);
         self.check_membership()?;
+        self.check_ground(report)?;
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             self.show(report);
             return Ok(None);
@@ -170,7 +191,10 @@ impl<'a> Session<'a> {
             self.show(report);
             return Ok(None);
         }
-        self.reposition()?;
+        if !self.reposition()? {
+            self.show(report);
+            return Ok(None);
+        }
         let fed = self.feed_rows()?;
         if self.is_batch_due() || matches!(fed, Fed::End) {
             self.commit(report)?;
@@ -251,6 +275,29 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Looks at the topic when no commit has done so for a while. A broker that does not answer is asked again.
+    fn check_ground(&mut self, report: &mut Report) -> Result<(), Failure> {
+        if self.grounded.elapsed() < GROUND_INTERVAL {
+            return Ok(());
+        }
+        Report::beat(self.context);
+        self.grounded = Instant::now();
+        match setup::is_same(self.context, &self.sender, self.ground) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                if self.context.delivery == Delivery::Idempotent {
+                    // What was sent cannot be taken back, so it is noted.
+                    self.commit(report)?;
+                }
+                Err(Failure::Moved)
+            }
+            Err(error) => {
+                debug!(error = %error, "cannot look at the topic");
+                Ok(())
+            }
+        }
+    }
+
     /// Looks up where accepted slots stand. A broker that does not answer is asked again later.
     fn take_over(&mut self, report: &mut Report) -> Result<(), Failure> {
         if self.pending.is_empty() {
@@ -308,7 +355,7 @@ impl<'a> Session<'a> {
     }
 
     fn is_batch_due(&self) -> bool {
-        self.batch.as_ref().is_some_and(|batch| batch.records >= MAX_ROWS_A_BATCH) || self.batch_left().is_zero()
+        self.batch.as_ref().is_some_and(|batch| batch.records >= self.allowance.records()) || self.batch_left().is_zero()
     }
 
     fn batch_left(&self) -> Duration {
@@ -340,7 +387,7 @@ impl<'a> Session<'a> {
             State::Running
         };
         let (cursor, queued) = (self.cursor.unwrap_or(0), self.sender.queued());
-        let standing = Standing { state, positions: &self.positions, cursor, end: self.end, queued };
+        let standing = Standing { state, positions: &self.positions, cursor, end: self.end, queued, throttle: self.sender.throttle() };
         report.stands(self.context, &standing);
     }
 }

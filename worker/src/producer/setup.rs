@@ -1,24 +1,30 @@
-//! What has to be there before a producer can join: the topics, their partitions, the topic's incarnation. Waits for all of it.
+//! What has to be there before a producer can join: the topics, their partitions, the topic's incarnation. Waits for all of it, and looks
+//! whether it is still so.
 
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer;
 use stockpipeline::layout::Epoch;
 use tracing::warn;
 
 use super::report::Report;
+use super::sender::Sender;
 use super::{Context, ProducerError, TopicDuty};
-use crate::kafka::{Admin, KafkaError, is_about_permission};
+use crate::kafka::{self, Admin, KafkaError, is_about_permission};
 use crate::topic::{self, SlotsTopic};
 
 /// How long one question to the brokers may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for a producer that works, whose open transaction must not time out meanwhile.
+const GROUND_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two looks at the shutdown.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// What a producer stands on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ground {
     /// Partitions of the data topic.
     pub(super) partitions: u32,
@@ -80,6 +86,23 @@ fn look(context: &Context, admin: &Admin, report: &mut Report) -> Result<Option<
     };
     report.succeeded(context);
     Ok(Some(Ground { partitions: count, epoch }))
+}
+
+/// Returns whether a producer stands on what it stood on when it joined: a topic that was deleted and made again is another one, to be filled from
+/// the first row on, and one with more partitions wants its keys elsewhere.
+pub(super) fn is_same(context: &Context, sender: &Sender, ground: &Ground) -> Result<bool, KafkaError> {
+    let (topic, client) = (&context.topic.name, sender.producer().client());
+    if kafka::partitions(client, topic, GROUND_TIMEOUT)? != Some(ground.partitions) {
+        return Ok(false);
+    }
+    if context.epoch.is_some() {
+        return Ok(true);
+    }
+    match kafka::topic_id(client, topic, GROUND_TIMEOUT) {
+        Ok(identity) => Ok(identity.epoch(topic) == ground.epoch),
+        Err(error) if error.code() == Some(RDKafkaErrorCode::UnknownTopicOrPartition) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn missing(topic: &str) -> Option<Ground> {

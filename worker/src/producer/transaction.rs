@@ -28,18 +28,15 @@ pub(super) fn begin(sender: &Sender) -> Result<(), TransactionError> {
     sender.producer().begin_transaction().map_err(|error| TransactionError::of("begin transaction", &error))
 }
 
-/// Commits the open transaction together with the group's rows.
+/// Adds the group's rows to the open transaction.
 ///
-/// After an error other than [`Remedy::Renew`] the transaction is still open and must be aborted. Retries are done.
-pub(super) fn commit(
-    sender: &Sender,
-    offsets: &TopicPartitionList,
-    metadata: &GroupMetadata,
-    failpoints: &Failpoints,
-) -> Result<(), TransactionError> {
-    let deadline = Instant::now() + PATIENCE;
-    // The offsets go to the coordinator while the records are still on their way.
-    patiently(deadline, || send_offsets(sender.producer().client(), offsets, metadata, CALL_TIMEOUT))?;
+/// As in what follows, the transaction is still open after an error other than [`Remedy::Renew`] and must be aborted. Retries are done.
+pub(super) fn add_offsets(sender: &Sender, offsets: &TopicPartitionList, metadata: &GroupMetadata) -> Result<(), TransactionError> {
+    patiently(Instant::now() + PATIENCE, || send_offsets(sender.producer().client(), offsets, metadata, CALL_TIMEOUT))
+}
+
+/// Waits until the brokers have every record of the open transaction, until the coordinator would have ended it.
+pub(super) fn deliver(sender: &Sender, deadline: Instant) -> Result<(), TransactionError> {
     if !sender.flush(deadline.saturating_duration_since(Instant::now())) {
         let code = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
         let message = "records are not acknowledged in time".to_owned();
@@ -49,9 +46,14 @@ pub(super) fn commit(
         let message = format!("a record of partition {} was not taken", failure.partition);
         return Err(TransactionError { act: "deliver records", code: failure.code, message, remedy: Remedy::Abort });
     }
+    Ok(())
+}
+
+/// Commits the open transaction, whose records are delivered.
+pub(super) fn commit(sender: &Sender, failpoints: &Failpoints) -> Result<(), TransactionError> {
     failpoints.hit(Point::TransactionCommitting);
     let producer = sender.producer();
-    patiently(deadline, || {
+    patiently(Instant::now() + PATIENCE, || {
         let committed = served(sender, || producer.commit_transaction(CALL_TIMEOUT));
         committed.map_err(|error| TransactionError::of("commit transaction", &error))
     })

@@ -253,7 +253,6 @@ mod tests {
             uri: uri.to_owned(),
             fingerprint: fingerprint.to_owned(),
             row,
-            byte_offset: 0,
         }
     }
 

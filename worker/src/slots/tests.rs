@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use stockpipeline::checked::{CsvReplay, Pace, Synthetic};
+use stockpipeline::schema::ColumnType;
 
 use super::*;
 
@@ -20,13 +21,19 @@ fn path(text: &str) -> Location {
     Location::Path(text.to_owned())
 }
 
-fn id(source: &Source, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
-    id_in(source, "topic", change)
+/// Returns a column of the event time.
+fn day(from: &str, format: Option<&str>) -> Column {
+    let column_type = ColumnType::Date { format: format.map(str::to_owned) };
+    Column { name: "day".to_owned(), from: from.to_owned(), column_type, nullable: true, comment: None }
 }
 
-fn id_in(source: &Source, topic: &str, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
+fn id(source: &Source, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
+    id_in(source, "topic", &day("Date", None), change)
+}
+
+fn id_in(source: &Source, topic: &str, event_time: &Column, change: impl FnOnce(&mut Replay<'_>)) -> ReplayId {
     let epoch = Epoch::of(topic);
-    let mut replay = Replay { epoch: &epoch, source, fingerprint: "f", key_field: "Index", slots: 16 };
+    let mut replay = Replay { epoch: &epoch, source, fingerprint: "f", key_field: "Index", event_time, slots: 16 };
     change(&mut replay);
     ReplayId::of(&replay)
 }
@@ -41,12 +48,14 @@ fn whatever_changes_rows_or_their_slots_is_another_replay() {
         id(&Source::CsvReplay(CsvReplay { delimiter: b';', ..base.clone() }), |_| ()),
         id(&Source::CsvReplay(CsvReplay { order: Order::Random, ..base.clone() }), |_| ()),
         id(&Source::CsvReplay(CsvReplay { seed: 1, ..base.clone() }), |_| ()),
-        id(&Source::CsvReplay(CsvReplay { null_values: vec!["null".to_owned()], ..base.clone() }), |_| ()),
-        id(&Source::CsvReplay(CsvReplay { header: Some(vec!["null".to_owned()]), ..base.clone() }), |_| ()),
+        id(&Source::CsvReplay(CsvReplay { null_values: texts(&["null"]), ..base.clone() }), |_| ()),
+        id(&Source::CsvReplay(CsvReplay { header: Some(texts(&["null"])), ..base.clone() }), |_| ()),
+        id(&Source::CsvReplay(CsvReplay { null_values: texts(&["", "header", "null"]), ..base.clone() }), |_| ()),
+        id(&Source::CsvReplay(CsvReplay { order: Order::EventTime, ..base.clone() }), |_| ()),
         id(&source, |replay| replay.fingerprint = "g"),
         id(&source, |replay| replay.key_field = "Symbol"),
         id(&source, |replay| replay.slots = 8),
-        id_in(&source, "topic made again", |_| ()),
+        id_in(&source, "topic made again", &day("Date", None), |_| ()),
     ];
     let mut all: Vec<&ReplayId> = ids.iter().chain([&same]).collect();
     all.sort();
@@ -55,6 +64,34 @@ fn whatever_changes_rows_or_their_slots_is_another_replay() {
     let slower = CsvReplay { pace: Pace::RowsPerSecond(5), repeat: true, ..base };
     assert_eq!(id(&Source::CsvReplay(slower), |_| ()), same, "pace and repetition change no row");
     assert_eq!(same.group("sink"), format!("sink-producer-{}", same.as_str()));
+}
+
+#[test]
+fn how_event_times_are_read_makes_another_replay_where_they_decide_the_order() {
+    let ids = |order: Order| {
+        let source = Source::CsvReplay(CsvReplay { order, ..csv(path("a.csv")) });
+        let columns = [day("Date", None), day("Date", Some("%d/%m/%Y")), day("Date", Some("%m/%d/%Y")), day("Day", None)];
+        let mut ids: Vec<ReplayId> = columns.iter().map(|column| id_in(&source, "topic", column, |_| ())).collect();
+        let same = Column { name: "another".to_owned(), nullable: false, comment: Some("of trading".to_owned()), ..day("Date", None) };
+        assert_eq!(id_in(&source, "topic", &same, |_| ()), ids[0], "{order:?}: what is said of a column changes no order");
+        ids.sort();
+        ids.dedup();
+        ids.len()
+    };
+    assert_eq!([Order::EventTime, Order::File, Order::Random].map(ids), [4, 1, 1]);
+}
+
+/// A replay that runs while its producers are replaced by those of another version goes on where it stands.
+#[test]
+fn ids_stay_what_they_were() {
+    let base = csv(path("a.csv"));
+    let with_header = CsvReplay { header: Some(texts(&["Index", "Date"])), order: Order::Random, seed: 7, ..base.clone() };
+    let ids = [base, with_header].map(|replay| id(&Source::CsvReplay(replay), |_| ()).as_str().to_owned());
+    assert_eq!(ids, ["0254c5a9403a274e", "681cd30a6b5e4158"]);
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 #[test]
@@ -67,6 +104,8 @@ fn names_of_sources_hold_no_credentials() {
         (Source::CsvReplay(csv(Location::ConfigMap { name: "n".to_owned(), key: "k".to_owned() })), "configmap:n/k"),
         (http("https://me:secret@host:8443/a/b.csv?X-Amz-Signature=1#x"), "https://host:8443/a/b.csv"),
         (http("https://host"), "https://host"),
+        (http("https://host/a.csv?symbol=SPY&Expires=2"), "https://host/a.csv?query=62e72c7d"),
+        (http("https://host/a.csv?symbol=DIA&Expires=2"), "https://host/a.csv?query=c4feed24"),
         (Source::Synthetic(synthetic), "synthetic:0123456789abcdef"),
     ];
     for (source, expected) in cases {

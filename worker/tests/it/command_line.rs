@@ -1,7 +1,11 @@
 //! The built binary: exit codes and what it says.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Returns the built binary, with no environment that would change what it says.
 pub(crate) fn worker() -> Command {
@@ -115,4 +119,26 @@ fn a_source_that_is_missing_is_named_and_leaves_nothing() {
     let output = folder.path().join("out");
     check(&["local", &file, "--output", output.to_str().unwrap()], 1, &[], &["failed to open the source", "data/missing.csv"]);
     assert!(!output.exists(), "a run that never began leaves no folder");
+}
+
+#[test]
+fn producer_whose_source_never_comes_ends_when_told_to() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/bars.csv", server.local_addr().unwrap());
+    let (_folder, file) = changed_demo("data/daily-bars.csv.gz", &address);
+    let mut producer = worker().args(["producer", "--config", &file, "--http-port", "0"]).stderr(Stdio::null()).spawn().unwrap();
+    // It asks for the file, and nobody answers.
+    let asked = server.accept();
+    kill_process(Pid::from_child(&producer), Signal::TERM).unwrap();
+    let start = Instant::now();
+    let mut ended = None;
+    while ended.is_none() {
+        if start.elapsed() > Duration::from_secs(20) {
+            producer.kill().unwrap();
+            panic!("it goes on waiting for the source");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+        ended = producer.try_wait().unwrap();
+    }
+    assert_eq!((asked.is_ok(), ended.unwrap().code()), (true, Some(0)));
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use rdkafka::error::RDKafkaErrorCode;
 use tracing::{debug, warn};
 
-use super::super::failure::{Ended, Failure, lost, renew};
+use super::super::failure::{Ended, Failure, lost, moved, renew};
 use super::super::report::Report;
 use super::super::sender::Sent;
-use super::super::{Delivery, ProducerError, transaction};
+use super::super::{Delivery, ProducerError, setup, transaction, transaction_timeout};
 use super::{Batch, IDLE_WAIT, RETRY_PAUSE, ROOM_WAIT, Session};
 use crate::failpoint::Point;
 use crate::kafka::{Remedy, TransactionError, is_about_permission};
@@ -49,6 +49,8 @@ impl Session<'_> {
         }
         let per_partition = self.batch.take().map(|batch| batch.per_partition).unwrap_or_default();
         self.positions.settle(&rows);
+        let limit = self.limit();
+        self.allowance.committed(started.elapsed(), limit);
         report.acknowledged(self.context, &per_partition, started.elapsed());
         Ok(())
     }
@@ -65,11 +67,53 @@ impl Session<'_> {
         self.context.failpoints.hit(Point::TransactionOpen);
         let offsets = self.group.offsets(rows).map_err(|error| renew("note rows", &error))?;
         let Some(metadata) = self.group.metadata() else { return Err(Failure::Abort(lost())) };
-        let committed = transaction::commit(&self.sender, &offsets, metadata, &self.context.failpoints);
+        // The offsets go to the coordinator while the records are still on their way.
+        let added = transaction::add_offsets(&self.sender, &offsets, metadata);
+        let delivered = added.and_then(|()| transaction::deliver(&self.sender, self.deadline()));
         self.check_deliveries()?;
-        committed?;
+        delivered?;
+        // Each step may wait for as long as half of what the heartbeat allows.
+        Report::beat(self.context);
+        // Once the last record is there: what is committed went to the topic whose rows it counts, or to one that is gone.
+        self.check_before_commit()?;
+        Report::beat(self.context);
+        transaction::commit(&self.sender, &self.context.failpoints)?;
         self.context.failpoints.hit(Point::TransactionCommitted);
         Ok(())
+    }
+
+    fn check_before_commit(&mut self) -> Result<(), Failure> {
+        match setup::is_same(self.context, &self.sender, self.ground) {
+            Ok(true) => {
+                self.grounded = Instant::now();
+                Ok(())
+            }
+            Ok(false) => Err(Failure::Moved),
+            Err(error) => {
+                let code = error.code().unwrap_or(RDKafkaErrorCode::OperationTimedOut);
+                Err(Failure::Abort(TransactionError { act: "look at the topic", code, message: error.to_string(), remedy: Remedy::Abort }))
+            }
+        }
+    }
+
+    /// Returns how long a batch may take from its first row to its commit.
+    fn limit(&self) -> Duration {
+        match self.context.delivery {
+            Delivery::Transactional => transaction_timeout(self.context),
+            Delivery::Idempotent => FLUSH_TIMEOUT,
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        self.batch.as_ref().map_or_else(Instant::now, |batch| batch.opened) + self.limit()
+    }
+
+    /// Notes that the open batch is not committed, so that the next one is smaller where that took too long.
+    pub(super) fn note_surrender(&mut self) {
+        if let Some(batch) = &self.batch {
+            let (records, lasted, limit) = (batch.records, batch.opened.elapsed(), self.limit());
+            self.allowance.gave_up(records, lasted, limit);
+        }
     }
 
     /// Without transactions: everything is delivered, then the progress records, then the group's offsets.
@@ -98,7 +142,7 @@ impl Session<'_> {
 
     fn send_progress(&self, rows: &[(u32, u64)]) -> Result<(), Failure> {
         for (slot, row) in rows {
-            let record = ProgressRecord { row: *row, byte_offset: self.byte_offset, ..self.identity.record.clone() };
+            let record = ProgressRecord { row: *row, ..self.identity.record.clone() };
             let value = serde_json::to_vec(&record).map_err(|error| Failure::Final(ProducerError::Progress(error)))?;
             self.queue_progress(*slot, key(&record.replay), &value)?;
         }
@@ -107,14 +151,14 @@ impl Session<'_> {
 
     /// Hands a progress record over, waiting for room in the local queue; not for long once it is told to stop.
     fn queue_progress(&self, slot: u32, key: &[u8], value: &[u8]) -> Result<(), Failure> {
-        let begun = Instant::now();
+        let (begun, patience) = (Instant::now(), self.deadline().saturating_duration_since(Instant::now()));
         loop {
             match self.sender.send_progress(slot, key, value) {
                 Ok(Sent::Queued) => return Ok(()),
                 Ok(Sent::Full) => self.check_deliveries()?,
                 Err(code) => return Err(self.refused(i32::try_from(slot).unwrap_or(i32::MAX), code)),
             }
-            let patience = if self.context.shutdown.is_cancelled() { LAST_PATIENCE } else { FLUSH_TIMEOUT };
+            let patience = if self.context.shutdown.is_cancelled() { patience.min(LAST_PATIENCE) } else { patience };
             if begun.elapsed() >= patience {
                 let (code, message) = (RDKafkaErrorCode::QueueFull, "the local queue stays full: brokers take no records".to_owned());
                 return Err(Failure::Abort(TransactionError { act: "send progress", code, message, remedy: Remedy::Abort }));
@@ -143,6 +187,8 @@ impl Session<'_> {
 
     /// Goes back to what is committed; Err when only a new producer can go on.
     pub(super) fn abort(&mut self, report: &mut Report, error: &TransactionError) -> Result<(), Ended> {
+        self.note_surrender();
+        Report::beat(self.context);
         let has_begun = self.batch.take().is_some_and(|batch| batch.has_begun);
         if has_begun {
             warn!(error = %error, "rows since the last commit are produced again");
@@ -183,6 +229,11 @@ impl Session<'_> {
                 }
             }
             Err(Failure::Renew(error)) => debug!(error = %error, "the last batch is left to the coordinator"),
+            Err(Failure::Moved) => {
+                if let Err(ended) = self.abort(report, &moved()) {
+                    debug!(?ended, "the last batch is left to the coordinator");
+                }
+            }
             Err(Failure::Final(error)) => warn!(error = %error, "the last batch is not committed"),
         }
     }

@@ -8,11 +8,13 @@ use super::super::sender::{Outgoing, Sent};
 use super::super::{Delivery, ProducerError, transaction};
 use super::{Batch, ROOM_WAIT, Session};
 use crate::failpoint::Point;
-use crate::feed::Malformed;
+use crate::feed::{Malformed, Sought};
 use crate::slots::key_hash;
 
 /// Rows between two looks at the group.
-const ROWS_A_TURN: usize = 1_000;
+const ROWS_A_TURN: u64 = 1_000;
+/// Rows that are passed between two looks at the group, on the way to the first row that is wanted.
+const ROWS_A_STEP: u64 = 20_000;
 
 /// What feeding came to.
 pub(super) enum Fed {
@@ -29,7 +31,6 @@ pub(super) enum Fed {
 pub(super) struct Waiting {
     number: u64,
     line: u64,
-    byte_offset: u64,
     hash: u32,
     event_time_micros: Option<i64>,
     malformed: Option<Malformed>,
@@ -37,26 +38,30 @@ pub(super) struct Waiting {
 }
 
 impl Session<'_> {
-    /// Moves the feed to the first row that a slot wants, when that lies elsewhere.
-    pub(super) fn reposition(&mut self) -> Result<(), Failure> {
-        let Some(start) = self.positions.start() else { return Ok(()) };
+    /// Moves the feed to the first row that a slot wants, when that lies elsewhere. False while it is under way: a large file takes many steps.
+    pub(super) fn reposition(&mut self) -> Result<bool, Failure> {
+        let Some(start) = self.positions.start() else { return Ok(true) };
         // With a batch open the feed stands ahead of what is committed, and rightly so.
-        if self.batch.is_some() || self.cursor == Some(start) {
-            return Ok(());
-        }
-        if self.cursor.is_some_and(|cursor| cursor < start) {
-            return Ok(());
+        if self.batch.is_some() || self.cursor.is_some_and(|cursor| cursor <= start) {
+            return Ok(true);
         }
         self.waiting = None;
-        self.context.feed.seek(start).map_err(|error| Failure::Final(ProducerError::Feed(error)))?;
-        self.cursor = Some(start);
-        Ok(())
+        self.cursor = None;
+        let sought = self.context.feed.seek_within(start, ROWS_A_STEP).map_err(|error| Failure::Final(ProducerError::Feed(error)))?;
+        match sought {
+            Sought::Underway => Ok(false),
+            Sought::Found | Sought::Beyond => {
+                self.cursor = Some(start);
+                Ok(true)
+            }
+        }
     }
 
     /// Sends up to a turn's rows.
     pub(super) fn feed_rows(&mut self) -> Result<Fed, Failure> {
         let now = if self.schedule.is_unlimited() { Duration::ZERO } else { self.started.elapsed() };
-        for _ in 0..ROWS_A_TURN {
+        let sent = self.batch.as_ref().map_or(0, |batch| batch.records);
+        for _ in 0..ROWS_A_TURN.min(self.allowance.records().saturating_sub(sent)) {
             if self.waiting.is_none() && !self.find_row()? {
                 return Ok(Fed::End);
             }
@@ -74,7 +79,6 @@ impl Session<'_> {
         let partitions = self.partitions;
         self.batch.get_or_insert_with(|| Batch::open(partitions));
         let hash = key_hash(head.key);
-        self.byte_offset = head.byte_offset;
         if !self.positions.wants(hash, head.number) {
             self.cursor = Some(head.number + 1);
             return Ok(true);
@@ -84,7 +88,6 @@ impl Session<'_> {
         self.waiting = Some(Waiting {
             number: head.number,
             line: head.line,
-            byte_offset: head.byte_offset,
             hash,
             event_time_micros: head.event_time_micros,
             malformed: head.malformed,
@@ -145,7 +148,6 @@ impl Session<'_> {
             batch.records += 1;
             batch.per_partition[partition as usize] += 1;
         }
-        self.byte_offset = row.byte_offset;
         self.cursor = Some(row.number + 1);
         self.waiting = None;
         Ok(None)

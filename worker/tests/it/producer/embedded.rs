@@ -5,9 +5,11 @@ use stockpipeline_worker::producer::{HoldBack, Outcome, ProducerError, WhenDone}
 use stockpipeline_worker::status::State;
 use tempfile::TempDir;
 
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
-use super::stage::{Replay, SLOTS, Times, assert_delivered, quick, read, wait_until, write_file};
+use super::stage::{Replay, SLOTS, Seen, Times, assert_delivered, quick, read, wait_until, write_file};
 
 struct Stage {
     replay: Replay,
@@ -31,6 +33,7 @@ fn stage(rows: u64) -> Stage {
         epoch: Some("embedded".to_owned()),
         interval_millis: 200,
         rows_per_second: None,
+        day_format: None,
         config: quick(),
     };
     Stage { replay, broker, _folder: folder }
@@ -64,6 +67,26 @@ fn stopped_replay_resumes_where_it_stood() {
     assert!((1..3_000).contains(&first), "{first}");
     assert_eq!(stage.replay.complete().unwrap(), Outcome::Completed);
     assert_delivered(&stage.replay, 3_000, Times::Once);
+}
+
+#[test]
+fn replay_by_event_time_whose_format_is_corrected_midway_loses_no_row() {
+    let mut stage = stage(0);
+    let mut text = "Index,Date,Number\n".to_owned();
+    for row in 0..3_000_u32 {
+        // The other way round each is a day too, and the rows stand in another order.
+        writeln!(text, "K{},{:02}/{:02}/2024,{row}", row % 10, row % 12 + 1, row / 12 % 12 + 1).unwrap();
+    }
+    std::fs::write(&stage.replay.file, text).unwrap();
+    (stage.replay.day_format, stage.replay.rows_per_second) = (Some("%m/%d/%Y".to_owned()), Some(2_000));
+    let running = stage.replay.start(WhenDone::Return);
+    wait_until("some rows are acknowledged", || running.acknowledged() > 0);
+    assert_eq!(running.stop().unwrap(), Outcome::Stopped);
+    assert!((1..3_000).contains(&read(&stage.replay).len()));
+    (stage.replay.day_format, stage.replay.rows_per_second) = (Some("%d/%m/%Y".to_owned()), None);
+    assert_eq!(stage.replay.complete().unwrap(), Outcome::Completed);
+    let rows: BTreeSet<u64> = read(&stage.replay).iter().map(Seen::number).collect();
+    assert_eq!(rows.len(), 3_000, "rows that the new order had put before the old one's position");
 }
 
 #[test]

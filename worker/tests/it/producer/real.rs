@@ -1,5 +1,9 @@
 //! On a real broker: every row exactly once, whatever is killed, frozen or forgotten.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -7,11 +11,14 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rustix::process::Signal;
-use stockpipeline_worker::producer::{Outcome, ProducerError, WhenDone};
+use stockpipeline_worker::kafka;
+use stockpipeline_worker::metrics::{ProducerMetrics, Registry};
+use stockpipeline_worker::producer::{self, Outcome, ProducerError, WhenDone};
+use stockpipeline_worker::slots::key_hash;
 use stockpipeline_worker::topic::{self, SlotsTopic};
 use tempfile::TempDir;
 
-use super::stage::{DEADLINE, Replay, SLOTS, Times, assert_delivered, new_topic, quick, wait_until, write_file};
+use super::stage::{DEADLINE, Replay, SLOTS, Times, assert_delivered, new_topic, quick, read, wait_until, write_file};
 use crate::topics::real_brokers;
 
 struct Stage {
@@ -41,6 +48,7 @@ fn stage(rows: u64) -> Stage {
         epoch: None,
         interval_millis: 200,
         rows_per_second: None,
+        day_format: None,
         config: quick(),
     };
     Stage { replay, _folder: folder }
@@ -130,6 +138,117 @@ fn frozen_producer_that_wakes_beside_its_successor_is_fenced() {
     }
 }
 
+/// Deletes the data topic and makes it again, unless the producer does that first.
+fn make_again(replay: &Replay) {
+    let (clients, name) = (replay.clients(), replay.topic.as_str());
+    let admin = clients.admin().unwrap();
+    let before = admin.topic_id(name, DEADLINE).unwrap();
+    assert_eq!(admin.delete_topic(name, DEADLINE).unwrap(), kafka::Outcome::Done);
+    wait_until("the topic is another one", || {
+        drop(topic::ensure(&clients, &replay.kafka().topic, None));
+        admin.topic_id(name, DEADLINE).is_ok_and(|identity| identity != before)
+    });
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn topic_that_is_made_again_under_a_replay_is_filled_from_the_first_row() {
+    let mut stage = stage(40_000);
+    stage.replay.rows_per_second = Some(4_000);
+    let running = stage.replay.start(WhenDone::Stay);
+    wait_until("some rows are acknowledged", || running.acknowledged() > 4_000);
+    make_again(&stage.replay);
+    wait_until("it is done", || running.is_complete());
+    assert_eq!(running.stop().unwrap(), Outcome::Stopped);
+    assert_delivered(&stage.replay, 40_000, Times::Once);
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn topic_that_is_made_again_after_a_replay_is_filled_again() {
+    let stage = stage(5_000);
+    let running = stage.replay.start(WhenDone::Stay);
+    wait_until("it is done", || running.is_complete());
+    make_again(&stage.replay);
+    wait_until("all is produced again", || running.acknowledged() == 10_000);
+    assert_eq!(running.stop().unwrap(), Outcome::Stopped);
+    assert_delivered(&stage.replay, 5_000, Times::Once);
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn partitions_that_are_added_under_a_replay_are_used_by_all_replicas_at_once() {
+    let mut stage = stage(60_000);
+    stage.replay.rows_per_second = Some(4_000);
+    let replicas = [stage.replay.start(WhenDone::Stay), stage.replay.start(WhenDone::Stay)];
+    wait_until("they share", || replicas.iter().all(|replica| replica.slots().len() == 2 && replica.acknowledged() > 0));
+    stage.replay.clients().admin().unwrap().create_partitions(&stage.replay.topic, 6, DEADLINE).unwrap();
+    wait_until("both are done", || replicas.iter().all(super::stage::Running::is_complete));
+    for replica in replicas {
+        assert_eq!(replica.stop().unwrap(), Outcome::Stopped);
+    }
+    stage.replay.partitions = 6;
+    let seen = read(&stage.replay);
+    assert_eq!(seen.len(), 60_000);
+    assert_eq!(seen.iter().map(super::stage::Seen::number).collect::<BTreeSet<_>>().len(), 60_000);
+    let mut rows: BTreeMap<(Vec<u8>, i32), Vec<u64>> = BTreeMap::new();
+    for record in &seen {
+        rows.entry((record.key.clone(), record.partition)).or_default().push(record.number());
+    }
+    assert!(rows.keys().any(|(_, partition)| *partition >= 3), "no new partition is used");
+    for ((key, partition), numbers) in &rows {
+        assert!(numbers.is_sorted(), "order of {key:?} in partition {partition}");
+        let (old, new) = ((key_hash(key) % 3).cast_signed(), (key_hash(key) % 6).cast_signed());
+        assert!([old, new].contains(partition), "{key:?} in partition {partition}");
+        if let (true, Some(before)) = (*partition == new && old != new, rows.get(&(key.clone(), old))) {
+            assert!(before.last() < numbers.first(), "{key:?} goes to two partitions at a time");
+        }
+    }
+}
+
+/// Limits the bytes a second of a client by its name; false where the broker is somebody else's.
+fn limit(client: &str, bytes_per_second: u32) -> bool {
+    let Ok(script) = std::env::var("E2E_KAFKA") else { return false };
+    let status = Command::new(script).args(["quota", client, &bytes_per_second.to_string()]).status().unwrap();
+    assert!(status.success(), "{status}");
+    true
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn rows_that_a_throttled_broker_cannot_take_within_one_transaction_arrive_in_several() {
+    const ROWS: u64 = 40_000;
+    let mut stage = stage(0);
+    let mut text = "Index,Date,Number,Filler\n".to_owned();
+    let filler = "x".repeat(1_000);
+    for row in 0..ROWS {
+        writeln!(text, "K{},2024-01-02,{row},{filler}", row * 7 % super::stage::KEYS).unwrap();
+    }
+    std::fs::write(&stage.replay.file, text).unwrap();
+    // All of it, as fast as it is read, would take the broker 26 seconds: it ends a transaction after ten.
+    let client = new_topic("slow");
+    stage.replay.config = BTreeMap::from([("client.id", client.as_str()), ("compression.type", "none"), ("linger.ms", "5")])
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    if !limit(&client, 1_600_000) {
+        return;
+    }
+    let mut registry = Registry::new("producer");
+    let metrics = ProducerMetrics::register(&mut registry);
+    let running = Replay::start_with(producer::Context { metrics, ..stage.replay.context(WhenDone::Return, "") });
+    let mut is_throttled = false;
+    wait_until("the producer ends", || {
+        let text = registry.render();
+        let throttle = text.lines().find_map(|line| line.strip_prefix("stockpipeline_throttle_seconds ")).unwrap();
+        is_throttled |= throttle.parse::<f64>().unwrap() > 0.0;
+        running.thread.as_ref().unwrap().is_finished()
+    });
+    assert_eq!(running.join().unwrap(), Outcome::Completed);
+    assert!(is_throttled, "the metric says nothing of it");
+    assert_delivered(&stage.replay, ROWS, Times::Once);
+}
+
 /// Prints rows a second and CPU of this process, both ways of delivery in turn.
 #[test]
 #[ignore = "a benchmark; needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
@@ -161,7 +280,6 @@ fn replay_throughput() {
 
 /// Writes daily bars as index files have them: JSON of about 155 bytes a row.
 fn write_bars(file: &std::path::Path, rows: u64) {
-    use std::io::Write;
     let mut out = std::io::BufWriter::new(std::fs::File::create(file).unwrap());
     writeln!(out, "Index,Date,Number,Open,High,Low,Close,Volume").unwrap();
     for row in 0..rows {

@@ -47,6 +47,8 @@ pub(super) struct Replay {
     pub(super) epoch: Option<String>,
     pub(super) interval_millis: u64,
     pub(super) rows_per_second: Option<u32>,
+    /// How days are written, for a replay by event time.
+    pub(super) day_format: Option<String>,
     pub(super) config: BTreeMap<String, String>,
 }
 
@@ -69,7 +71,7 @@ impl Replay {
             header: None,
             delimiter: b',',
             null_values: vec![String::new()],
-            order: Order::File,
+            order: if self.day_format.is_some() { Order::EventTime } else { Order::File },
             pace: self.rows_per_second.map_or(Pace::Unlimited, Pace::RowsPerSecond),
             repeat: false,
             seed: 0,
@@ -79,7 +81,7 @@ impl Replay {
     /// Returns what a producer of this replay works with.
     pub(super) fn context(&self, when_done: WhenDone, failpoints: &str) -> producer::Context {
         let kafka = self.kafka();
-        let (source, schema) = (self.source(), schema());
+        let (source, schema) = (self.source(), schema(self.day_format.clone()));
         let places = Places {
             base_dir: PathBuf::from("/"),
             config_maps_dir: PathBuf::from("/"),
@@ -127,7 +129,7 @@ impl Replay {
         Self::start_with(producer::Context { hold_back: Some(limit), ..self.context(WhenDone::Return, "") })
     }
 
-    fn start_with(context: producer::Context) -> Running {
+    pub(super) fn start_with(context: producer::Context) -> Running {
         let (shutdown, progress, status) = (context.shutdown.clone(), Arc::clone(&context.progress), context.status.clone());
         Running { thread: Some(std::thread::spawn(move || producer::run(context))), shutdown, progress, status }
     }
@@ -241,7 +243,7 @@ impl Drop for Running {
     }
 }
 
-pub(super) fn schema() -> Schema {
+fn schema(day_format: Option<String>) -> Schema {
     let column = |name: &str, from: &str, column_type| Column {
         name: name.to_owned(),
         from: from.to_owned(),
@@ -252,7 +254,7 @@ pub(super) fn schema() -> Schema {
     Schema {
         columns: vec![
             column("symbol", "Index", ColumnType::String),
-            column("day", "Date", ColumnType::Date { format: None }),
+            column("day", "Date", ColumnType::Date { format: day_format }),
             column("number", "Number", ColumnType::Bigint),
         ],
         event_time: 1,
