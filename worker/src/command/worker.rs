@@ -107,7 +107,8 @@ pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundin
     let metrics = ProducerMetrics::register(&mut registry);
     let status = StatusCell::new(Status::starting(Role::Producer, &arguments.worker_name, wall_millis()), boottime_millis());
     let endpoints = Endpoints::open(arguments.http_port, &status, registry).await?;
-    let opening = open_feed(&pipeline, &settings, &arguments);
+    // On the heap: it is a large one.
+    let opening = Box::pin(open_feed(&pipeline, &settings, &arguments));
     let Some(feed) = opened(opening, &status, &surroundings.shutdown).await else {
         endpoints.close().await;
         tracing::info!("stopped before the source was open");
