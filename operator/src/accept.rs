@@ -12,7 +12,7 @@ use stockpipeline::document::Document;
 use stockpipeline::operations::DeletionPolicy;
 
 use crate::apply::{Applier, ApplyError};
-use crate::change;
+use crate::change::{self, Kept};
 use crate::claims::Claims;
 use crate::claims::registry::Entry;
 use crate::controller::Shared;
@@ -42,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) generation: i64,
     /// What is allowed in it and probably not meant.
     pub(crate) warnings: Vec<String>,
+    /// What binds it of those before it.
+    pub(crate) kept: Kept,
 }
 
 /// What came of judging a resource.
@@ -82,10 +84,15 @@ pub(crate) async fn judge(look: &Look<'_>, memory: &mut Remembered, applier: &mu
             if !shared.registry.is_in_force(&identity.uid, generation) {
                 shared.registry.note(entry(object, &spec, true));
             }
-            return Ok(in_force(spec));
+            // Whose role is taken back keeps what runs: pods have roles of their own, and the catalogue refuses to take this one.
+            return Ok(match check_grants(&shared.context.settings, &identity, &spec.pipeline) {
+                Ok(()) => in_force(spec),
+                Err(refusal) => Acceptance { finding: refusal.finding(), in_force: Some(spec), retry: None },
+            });
         }
-        Ok(spec) => {
+        Ok(mut spec) => {
             let last = last_accepted(shared, &identity, accepted.first(), memory).await?;
+            spec.kept = last.as_ref().map(|last| change::kept(&last.pipeline, &last.kept, &spec.pipeline)).unwrap_or_default();
             match consider(shared, object, &spec, last.as_ref()).await? {
                 Ok(()) if look.is_read_only => return Ok(in_force(spec)),
                 Ok(()) => {
@@ -139,6 +146,12 @@ pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, gener
     let (pipeline, warnings) = Pipeline::check(&document, UnknownFields::Warn).map_err(refuse)?;
     let counts = Counts::default();
     Children::of(&Wanted { identity, document: &document, pipeline: &pipeline, settings, counts }).map_err(refuse)?;
+    let warnings = warnings.iter().take(SHOWN).map(|warning| format!("{}: {}", warning.path, warning.message)).collect();
+    Ok(Spec { document, pipeline, generation, warnings, kept: Kept::new() })
+}
+
+/// Checks that the operator's settings grant the roles that a spec names. What was accepted before runs on without.
+pub(crate) fn check_grants(settings: &Settings, identity: &Identity, pipeline: &Pipeline) -> Result<(), Refusal> {
     let control_plane = &pipeline.operations.control_plane;
     if let Some(role) = control_plane.role_arn.as_ref().filter(|role| !settings.grants.role(&identity.namespace, role)) {
         let namespace = &identity.namespace;
@@ -146,17 +159,19 @@ pub(crate) fn check(settings: &Settings, identity: &Identity, spec: Value, gener
             format!("spec.aws.controlPlaneRoleArn {role} is not granted to namespace {namespace}; grant it in the operator's settings");
         return Err(Refusal { reason: Accepted::RoleNotAllowed, message });
     }
-    let warnings = warnings.iter().take(SHOWN).map(|warning| format!("{}: {}", warning.path, warning.message)).collect();
-    Ok(Spec { document, pipeline, generation, warnings })
+    Ok(())
 }
 
 /// Compares a spec with the one that was accepted last, and with what others claim.
 async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Option<&Spec>) -> Result<Result<(), Refusal>, ApplyError> {
     if let Some(last) = last {
-        let errors = change::forbidden(&last.pipeline, &spec.pipeline);
+        let errors = change::forbidden(&last.pipeline, &last.kept, &spec.pipeline);
         if !errors.is_empty() {
             return Ok(Err(Refusal::of(Accepted::UnsupportedChange, &errors)));
         }
+    }
+    if let Err(refusal) = check_grants(&shared.context.settings, &identity(object), &spec.pipeline) {
+        return Ok(Err(refusal));
     }
     for other in shared.unregistered(object.metadata.uid.as_deref()) {
         register(shared, &other).await?;
@@ -165,33 +180,62 @@ async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Op
     Ok(claimed.map_err(|message| Refusal { reason: Accepted::ResourceConflict, message }))
 }
 
-/// Returns what was in force of a resource that is being deleted, with the deletion policy that stands in it now, where that can be read.
-/// A spec that never was in force has made nothing.
+/// What was in force of a resource that is being deleted.
+pub(crate) enum Past {
+    /// No spec ever was, so nothing was made.
+    Nothing,
+    /// A spec was, and none of those that are kept can be read any more.
+    Unreadable,
+    /// This spec, with the deletion policy that stands in the resource now, where that can be read.
+    InForce(Box<Spec>, DeletionPolicy),
+}
+
+/// Returns what was in force of a resource that is being deleted.
 ///
 /// # Errors
 /// [`ApplyError`] when the API server does not give a revision.
-pub(crate) async fn for_clean_up(
-    shared: &Shared,
-    object: &StockPipeline,
-    memory: &mut Remembered,
-) -> Result<Option<(Spec, DeletionPolicy)>, ApplyError> {
+pub(crate) async fn for_clean_up(shared: &Shared, object: &StockPipeline, memory: &mut Remembered) -> Result<Past, ApplyError> {
     let identity = identity(object);
-    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let generation = object.metadata.generation.unwrap_or(0);
     let written = Value::Object(object.spec.members.clone());
     let spec_hash = revisions::spec_hash(&written);
     let current = check(&shared.context.settings, &identity, written, generation).ok();
     let policy = current.as_ref().map(|spec| spec.pipeline.operations.deletion);
-    let stored = shared.caches.revisions.all(&key);
-    let accepted = revisions::accepted(&identity, stored.iter().map(AsRef::as_ref));
-    let in_force = match (current, accepted.first()) {
-        (Some(spec), Some(newest)) if newest.spec_hash == spec_hash => Some(spec),
-        (_, newest) => last_accepted(shared, &identity, newest, memory).await?,
-    };
-    Ok(in_force.map(|spec| {
+    let accepted = accepted_or_left_over(shared, &identity);
+    if accepted.is_empty() {
+        return Ok(Past::Nothing);
+    }
+    let mut in_force = current.filter(|_| accepted.first().is_some_and(|newest| newest.spec_hash == spec_hash));
+    for revision in &accepted {
+        if in_force.is_none() {
+            in_force = last_accepted(shared, &identity, Some(revision), memory).await?;
+        }
+    }
+    Ok(in_force.map_or(Past::Unreadable, |spec| {
         let policy = policy.unwrap_or(spec.pipeline.operations.deletion);
-        (spec, policy)
+        Past::InForce(Box::new(spec), policy)
     }))
+}
+
+/// Returns every accepted spec of a resource that is kept and can be read, the newest first.
+///
+/// # Errors
+/// [`ApplyError`] when the API server does not give a revision.
+pub(crate) async fn accepted_specs(shared: &Shared, object: &StockPipeline, memory: &mut Remembered) -> Result<Vec<Spec>, ApplyError> {
+    let identity = identity(object);
+    let mut specs = Vec::new();
+    for revision in accepted_or_left_over(shared, &identity) {
+        specs.extend(last_accepted(shared, &identity, Some(&revision), memory).await?);
+    }
+    Ok(specs)
+}
+
+/// Returns the accepted specs of a resource; where it has none, those that deleting a pipeline of its name without its children has left.
+fn accepted_or_left_over(shared: &Shared, identity: &Identity) -> Vec<revisions::Accepted> {
+    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    let stored = shared.caches.revisions.all(&key);
+    let accepted = revisions::accepted(identity, stored.iter().map(AsRef::as_ref));
+    if accepted.is_empty() { revisions::left_over(identity, stored.iter().map(AsRef::as_ref)) } else { accepted }
 }
 
 /// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for.
@@ -237,12 +281,18 @@ async fn last_accepted(
         spec
     } else {
         let api: Api<ControllerRevision> = Api::namespaced(shared.context.client.clone(), &identity.namespace);
-        let Some(spec) = shared.get(&api, &accepted.name).await?.and_then(revisions::spec) else { return Ok(None) };
+        let Some(spec) = shared.get(&api, &accepted.name).await?.and_then(revisions::contents) else { return Ok(None) };
         let spec = Arc::new(spec);
         memory.last_accepted = Some((accepted.name.clone(), Arc::clone(&spec)));
         spec
     };
-    Ok(check(&shared.context.settings, identity, (*spec).clone(), accepted.generation).ok())
+    Ok(read(&shared.context.settings, identity, accepted.generation, (*spec).clone()))
+}
+
+/// Returns the spec that a revision holds; None where it no longer passes the check.
+pub(crate) fn read(settings: &Settings, identity: &Identity, generation: i64, (spec, kept): (Value, Kept)) -> Option<Spec> {
+    let spec = check(settings, identity, spec, generation).ok()?;
+    Some(Spec { kept, ..spec })
 }
 
 /// Writes down that a spec is in force, and returns what is in the way of that, for the status.
@@ -259,7 +309,7 @@ async fn record(
     if let Some(pause) = memory.unrecorded.as_ref().filter(|pause| pause.holds(&look.wish, look.now)) {
         return Ok(Some((pause.retry, pause.message.clone())));
     }
-    let revision = revisions::revision(&identity(look.object), spec.generation, written);
+    let revision = revisions::revision(&identity(look.object), spec.generation, written, &spec.kept);
     if let Err(error) = applier.keep(revision).await {
         let retry = error.retry();
         if retry == Retry::Fast {

@@ -3,6 +3,8 @@
 //! CEL says the same on the API server where it can. It cannot see a member that was removed and added again, nor the order of a list
 //! with keys. So the operator compares with the spec that it accepted last.
 
+use std::collections::BTreeMap;
+
 use stockpipeline::Pipeline;
 use stockpipeline::check::FieldError;
 use stockpipeline::rules::ProcessedFormat;
@@ -11,13 +13,16 @@ use stockpipeline::schema::Column;
 /// A field that keeps its first value: its path, and its text where it is set.
 type Fixed = (&'static str, Option<String>);
 
-/// Returns every change that `next` may not make to the pipeline that is in force.
+/// Values of fixed fields that an earlier spec had and the one in force has not, by path: they bind whoever adds the field again.
+pub type Kept = BTreeMap<String, String>;
+
+/// Returns every change that `next` may not make to the pipeline that is in force, nor to what is kept of those before.
 #[must_use]
-pub fn forbidden(accepted: &Pipeline, next: &Pipeline) -> Vec<FieldError> {
+pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for ((path, before), (_, after)) in fixed(accepted).into_iter().zip(fixed(next)) {
-        // A part that comes or goes is no change of it.
-        if let (Some(before), Some(after)) = (before, after)
+        // A part that comes or goes is no change of it, and one that comes again is as it was.
+        if let (Some(before), Some(after)) = (before.or_else(|| kept.get(path).cloned()), after)
             && before != after
         {
             let reason = format!("was {before} and is immutable");
@@ -29,6 +34,13 @@ pub fn forbidden(accepted: &Pipeline, next: &Pipeline) -> Vec<FieldError> {
         check_columns(&accepted.schema.columns, &next.schema.columns, &mut errors);
     }
     errors
+}
+
+/// Returns what is kept once `next` follows the pipeline that is in force.
+#[must_use]
+pub fn kept(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Kept {
+    let gone = fixed(accepted).into_iter().zip(fixed(next)).filter(|(_, (_, after))| after.is_none());
+    gone.filter_map(|((path, before), _)| Some((path.to_owned(), before.or_else(|| kept.get(path).cloned())?))).collect()
 }
 
 fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {

@@ -1,8 +1,10 @@
 //! Brings the children of a pipeline to what is declared, in an order that matters: a column is in the catalogue before a sink writes
 //! it, and every sink knows it before a producer sends it. What is no longer declared goes.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
@@ -11,7 +13,8 @@ use stockpipeline::document::GROUP;
 use crate::accept::{Spec, identity};
 use crate::apply::{Applier, ApplyError};
 use crate::catalog::CatalogReport;
-use crate::desired::{Children, Counts, Wanted, Workers};
+use crate::desired::{Children, Counts, Wanted, Workers, keep_producer_document};
+use crate::findings::is_rolling;
 use crate::hash;
 use crate::identity::{Identity, Role};
 use crate::observe::Seen;
@@ -57,8 +60,15 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
         return Ok(Gate::All(format!("the workers wait for the catalogue: {}", catalog.finding.message)));
     }
     let (has_account, has_policy) = (children.service_account.is_some(), children.network_policy.is_some());
-    // What pods need comes before the pods.
-    applier.keep(children.config).await?;
+    // What pods need comes before the pods. A producer that starts while sinks roll has to find what it had: what old sinks do not
+    // know would be lost.
+    let holds = children.producer.as_ref().is_some_and(|producer| reads_another(seen, producer) && !has_rolled(seen, &children.sink));
+    let held = if holds { live_config(look, &identity) } else { None };
+    let mut config = children.config.clone();
+    if let Some(live) = &held {
+        keep_producer_document(&mut config, live);
+    }
+    applier.keep(config).await?;
     if let Some(account) = children.service_account {
         applier.keep(account).await?;
     }
@@ -71,7 +81,12 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
         Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
             return Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()));
         }
-        Some(producer) => Box::pin(workers(applier, &identity, Role::Producer, producer)).await?,
+        Some(producer) => {
+            if held.is_some() {
+                applier.keep(children.config).await?;
+            }
+            Box::pin(workers(applier, &identity, Role::Producer, producer)).await?
+        }
     };
     if !has_policy {
         applier.drop::<NetworkPolicy>(&identity.workers_name()).await?;
@@ -150,52 +165,32 @@ fn has_columns(deployment: Option<&Deployment>, columns: &str) -> bool {
     deployment.is_some_and(|deployment| deployment.annotations().get(&columns_annotation()).is_some_and(|found| found == columns))
 }
 
+fn live_config(look: &Look<'_>, identity: &Identity) -> Option<Arc<ConfigMap>> {
+    let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
+    look.shared.caches.config_maps.get(&key, &identity.config_name())
+}
+
+fn config_hash(deployment: &Deployment) -> Option<&String> {
+    deployment.spec.as_ref()?.template.metadata.as_ref()?.annotations.as_ref()?.get(&format!("{GROUP}/config-hash"))
+}
+
+/// Returns whether there are producers that read something else than is declared.
+fn reads_another(seen: &Seen, producer: &Workers) -> bool {
+    seen.producer.deployment.as_ref().is_some_and(|live| config_hash(live) != Some(&producer.config_hash))
+}
+
+/// Returns whether every sink reads what is declared.
+fn has_rolled(seen: &Seen, sink: &Workers) -> bool {
+    seen.sink.deployment.as_ref().is_some_and(|live| config_hash(live) == Some(&sink.config_hash) && !is_rolling(live))
+}
+
 /// Producers change what they read only once no sink is left that has not: while sinks still roll, theirs is left as it is.
 fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers) -> bool {
-    let Some(live) = &seen.producer.deployment else { return false };
-    let template = live.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref()?.annotations.as_ref());
-    let is_same = template.and_then(|found| found.get(&format!("{GROUP}/config-hash"))) == Some(&producer.config_hash);
     let is_none_wanted = producer.deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
-    if is_same || is_none_wanted {
+    if !reads_another(seen, producer) || is_none_wanted {
         return false;
     }
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
     sink.is_some_and(|sink| is_rolling(&sink))
-}
-
-/// Returns whether pods of an older template may still run.
-fn is_rolling(deployment: &Deployment) -> bool {
-    let Some(status) = &deployment.status else { return true };
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let updated = status.updated_replicas.unwrap_or(0);
-    status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn check(status: &Value) -> bool {
-        let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
-            "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
-        });
-        is_rolling(&serde_json::from_value(deployment).unwrap())
-    }
-
-    #[test]
-    fn sinks_roll_until_no_older_pod_is_left() {
-        for (status, expected) in [
-            (json!({}), true),
-            (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
-            (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
-        ] {
-            assert_eq!(check(&status), expected, "{status}");
-        }
-    }
 }

@@ -10,8 +10,9 @@ use serde_json::json;
 use stockpipeline::document::{GROUP, KIND};
 use stockpipeline::operations::DeletionPolicy;
 
-use crate::accept::{self, Spec, identity};
+use crate::accept::{self, Past, Spec, identity};
 use crate::apply::{Applier, ApplyError};
+use crate::catalog::WantedCatalogue;
 use crate::crd::StockPipeline;
 use crate::desired::{Children, CleanUp, Counts, Wanted, clean_up_name};
 use crate::error::Retry;
@@ -26,6 +27,9 @@ use crate::sync;
 
 /// Wait before the next look at something that ends by itself.
 const SOON: Duration = Duration::from_secs(2);
+
+/// What is said where nothing tells any more what was made.
+const UNREADABLE: &str = "no accepted spec of the pipeline can be read any more, so what it has made is not known";
 
 /// How far one part of a clean-up is.
 enum Part {
@@ -161,15 +165,18 @@ async fn clean_up(
     if look.is_read_only {
         return Ok(vec![Part::Running("nothing is removed, since this is read-only".to_owned())]);
     }
-    let Some((spec, declared)) = accept::for_clean_up(look.shared, look.object, memory).await? else { return Ok(Vec::new()) };
+    let (spec, declared) = match accept::for_clean_up(look.shared, look.object, memory).await? {
+        Past::Nothing => return Ok(Vec::new()),
+        Past::Unreadable => return Ok(vec![Part::Failed(Retry::User, UNREADABLE.to_owned())]),
+        Past::InForce(spec, declared) => (*spec, declared),
+    };
     let policy = policy(look, declared);
     // A worker that still writes would put back what is being removed.
     for role in [Role::Producer, Role::Sink] {
         applier.drop::<k8s_openapi::api::apps::v1::Deployment>(&identity.role_name(role)).await?;
     }
     let seen = Seen::of(look.shared, identity, look.now);
-    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
-    let left = look.shared.caches.pods.all(&key).into_iter().filter(|pod| is_worker(pod)).count();
+    let left = seen.sink.left.saturating_add(seen.producer.left);
     if seen.sink.deployment.is_some() || seen.producer.deployment.is_some() || left > 0 {
         return Ok(vec![Part::Running(format!("{left} workers are still to end"))]);
     }
@@ -179,19 +186,16 @@ async fn clean_up(
             parts.push(job(look, memory, &spec, what, applier).await?);
         }
     }
-    parts.push(catalogue(look, memory, &spec, policy).await);
+    if policy.tables || policy.database || policy.named_queries {
+        let earlier = accept::accepted_specs(look.shared, look.object, memory).await?;
+        parts.push(catalogue(look, memory, std::iter::once(&spec).chain(&earlier), policy).await);
+    }
     if parts.iter().all(|part| matches!(part, Part::Done)) {
         for what in CleanUp::ALL {
             applier.drop::<Job>(&clean_up_name(identity, what)).await?;
         }
     }
     Ok(parts)
-}
-
-fn is_worker(pod: &k8s_openapi::api::core::v1::Pod) -> bool {
-    let component = pod.labels().get("app.kubernetes.io/component").map(String::as_str);
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    [Role::Producer, Role::Sink].into_iter().any(|role| component == Some(role.command())) && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Makes a Job, or looks at what has become of it. One that has failed is made again after a wait.
@@ -248,12 +252,9 @@ fn words(look: &Look<'_>, key: &Key, what: CleanUp) -> Option<String> {
     })
 }
 
-/// Removes what the policy names of Glue and Athena.
-async fn catalogue(look: &Look<'_>, memory: &Remembered, spec: &Spec, policy: DeletionPolicy) -> Part {
-    if !(policy.tables || policy.database || policy.named_queries) {
-        return Part::Done;
-    }
-    let Some(wanted) = sync::wanted(look, spec) else { return Part::Done };
+/// Removes what the policy names of Glue and Athena: also what an earlier spec has made and the last one no longer has.
+async fn catalogue(look: &Look<'_>, memory: &Remembered, specs: impl Iterator<Item = &Spec>, policy: DeletionPolicy) -> Part {
+    let Some(wanted) = specs.filter_map(|spec| sync::wanted(look, spec)).reduce(with_tables) else { return Part::Done };
     let Some(catalogue) = &look.shared.context.catalogue else {
         return Part::Failed(Retry::User, "this operator has no access to AWS".to_owned());
     };
@@ -264,4 +265,15 @@ async fn catalogue(look: &Look<'_>, memory: &Remembered, spec: &Spec, policy: De
         Ok(_removal) => Part::Done,
         Err(error) => Part::Failed(error.retry(), error.to_string()),
     }
+}
+
+/// Adds the tables of an earlier catalogue that the later one does not have. They are reached as the later one's are.
+fn with_tables(mut later: WantedCatalogue, earlier: WantedCatalogue) -> WantedCatalogue {
+    for table in earlier.tables {
+        let is_known = later.tables.iter().any(|known| known.database == table.database && known.input.name == table.input.name);
+        if !is_known {
+            later.tables.push(table);
+        }
+    }
+    later
 }

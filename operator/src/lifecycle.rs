@@ -49,7 +49,7 @@ fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: Desired
     let was = |reason: Suspended| before.filter(|condition| condition.reason == reason.meaning().label);
     if desired == DesiredState::Drained {
         // An operator that has just started goes on with the drain that it finds.
-        let found = was(Suspended::Draining).or(was(Suspended::DrainTimedOut)).map(|condition| condition.last_transition_time.0);
+        let found = look.known.as_ref().and_then(|status| status.draining_since.as_ref()).map(|since| since.0);
         memory.draining_since.get_or_insert(found.unwrap_or(look.now));
     } else {
         memory.draining_since = None;

@@ -9,6 +9,7 @@ use stockpipeline::status::Status;
 
 use crate::apply::Settled;
 use crate::catalog::CatalogReport;
+use crate::change::Kept;
 use crate::crd::report::StockPipelineStatus;
 use crate::error::Retry;
 use crate::hash;
@@ -29,7 +30,7 @@ pub(crate) struct Remembered {
     /// The last look at the catalogue.
     pub(crate) catalogue: Option<Box<CatalogLook>>,
     /// The last accepted spec that is not the current one, by the name of its revision.
-    pub(crate) last_accepted: Option<(String, Arc<serde_json::Value>)>,
+    pub(crate) last_accepted: Option<(String, Arc<(serde_json::Value, Kept)>)>,
     /// Recommended numbers of sinks.
     pub(crate) history: Option<History>,
     /// Since when the pipeline drains.
@@ -38,6 +39,8 @@ pub(crate) struct Remembered {
     pub(crate) no_producer_since: Option<Timestamp>,
     /// When workers were asked last.
     pub(crate) asked: Option<Timestamp>,
+    /// Workers that have had their turn to be asked.
+    pub(crate) turn: usize,
     /// What each pod's worker said last, by pod.
     pub(crate) said: Vec<Said>,
     /// The status that was written last, when, and as which version of the resource.

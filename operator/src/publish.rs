@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::Event;
 use kube::{Api, Resource, ResourceExt};
@@ -23,7 +23,7 @@ use crate::identity::{Identity, MANAGER, Role};
 use crate::memory::{Remembered, Written};
 use crate::reconcile::{Look, Looked};
 use crate::status::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
-use crate::status::{Deletion, Finding, Findings, Worth, conditions, phase, worth};
+use crate::status::{Deletion, Finding, Findings, Phase, Worth, conditions, phase, undecided, worth};
 use crate::sync;
 
 /// For how long the cache may not have what was written.
@@ -43,6 +43,7 @@ impl Report {
         let before = look.known.as_ref();
         let generation = look.object.metadata.generation.unwrap_or(0);
         let (sink, producer, pipeline) = (evidence.sink, evidence.producer, evidence.pipeline);
+        let loss = findings::loss(&evidence);
         let findings = findings::findings(evidence);
         let wanted = spec.and_then(|spec| sync::wanted(look, spec));
         // A topic is what it was while nobody looks; its lag is not.
@@ -66,9 +67,26 @@ impl Report {
                     .clone()
                     .or_else(|| before.and_then(|status| status.athena.clone()))
                     .filter(|athena| *athena != AthenaStatus::default()),
+                draining_since: None,
+                data_lost_at: loss.map(|loss| Time(loss.at)),
                 last_handled_reconcile_at: look.annotation("reconcile-requested-at").map(|value| value.chars().take(128).collect()),
             },
         }
+    }
+
+    /// Says since when the pipeline drains. Kubernetes keeps whole seconds; what is written must read back equal.
+    pub(crate) fn draining_since(mut self, since: Option<Timestamp>) -> Self {
+        self.status.draining_since = since.map(|since| Time(Timestamp::from_second(since.as_second()).unwrap_or(since)));
+        self
+    }
+
+    /// Returns the status of a pipeline of which nothing could be decided, and why.
+    pub(crate) fn undecided(look: &Look<'_>, why: &str) -> Self {
+        let generation = look.object.metadata.generation.unwrap_or(0);
+        let mut status = look.known.clone().unwrap_or_default();
+        status.conditions = undecided(why, generation, look.reported(), look.now);
+        status.phase.get_or_insert_with(|| Phase::Pending.label().to_owned());
+        Self { status }
     }
 
     /// Returns the status of a pipeline that is being deleted.

@@ -30,6 +30,9 @@ use crate::sync;
 /// Annotations that the operator reads, without their group.
 const ANNOTATIONS: [&str; 5] = ["reconcile", "reconcile-requested-at", "skip-cleanup", "allow-data-deletion", "read-only"];
 
+/// Looks in a row that may fail before that is told: shorter trouble of the API server is nobody's news.
+const FAILURES_UNTOLD: u32 = 2;
+
 /// Why a look at a pipeline has failed as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -144,14 +147,14 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
     };
     let changes = applier.into_changes();
     memory.settled = settled;
-    let Acceptance { finding, in_force, retry: unrecorded } = acceptance?;
-    let mut kept = match kept {
-        Some(kept) => kept?,
-        None => Kept::nothing(),
+    let (Acceptance { finding, in_force, retry: unrecorded }, kept) = match (acceptance, kept.transpose()) {
+        (Ok(acceptance), Ok(kept)) => (acceptance, kept),
+        (Err(error), _) | (_, Err(error)) => return Err(undecided(look, memory, error).await),
     };
+    let mut kept = kept.unwrap_or_else(Kept::nothing);
     kept.changes = changes;
     kept.retry = kept.retry.or(unrecorded);
-    shared.context.metrics.drift_corrected(corrections(&kept));
+    shared.context.metrics.drift_corrected(corrections(look, &kept));
 
     let declared_before = seen.sink.declared();
     seen.look_again(shared, &identity);
@@ -166,14 +169,32 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
         sink: seen.sink.workers(kept.counts.sinks, obstacle.0.as_ref()),
         producer: seen.producer.workers(kept.counts.producers, obstacle.1.as_ref()),
         reported: look.reported(),
+        lost_at: look.known.as_ref().and_then(|status| status.data_lost_at.as_ref()).map(|at| at.0),
         acknowledged: look.annotation("reconcile-requested-at").and_then(|text| text.parse().ok()),
     };
-    let report = Report::of(look, &identity, evidence, in_force.as_ref(), &kept.catalog);
-    let mut news = events::of_corrections(&kept.changes, &kept.catalog.changes);
+    let report = Report::of(look, &identity, evidence, in_force.as_ref(), &kept.catalog).draining_since(memory.draining_since);
+    let mut news = if look.is_read_only { Vec::new() } else { events::of_corrections(&kept.changes, &kept.catalog.changes) };
     news.extend(lifecycle::scaled(in_force.as_ref(), declared_before, seen.sink.declared()));
     let later = publish::publish(look, memory, report, news).await?;
     let wait = next_look(look, memory, kept.retry).min(later.unwrap_or(Duration::MAX));
     Ok(Looked { retry: kept.retry, wait: Some(wait) })
+}
+
+/// Says in the status what keeps anything from being decided, once that is more than a moment's trouble, and returns it.
+async fn undecided(look: &Look<'_>, memory: &mut Remembered, error: ApplyError) -> ApplyError {
+    let is_told = match error.retry() {
+        Retry::Fast => false,
+        Retry::Backoff => memory.failures >= FAILURES_UNTOLD,
+        Retry::User | Retry::Terminal => true,
+    };
+    if is_told {
+        let report = Report::undecided(look, &error.to_string());
+        // An API server that takes no status either leaves the error as it is.
+        if let Err(error) = publish::publish(look, memory, report, Vec::new()).await {
+            tracing::debug!(error = %error, "failed to say what keeps a pipeline from being judged");
+        }
+    }
+    error
 }
 
 /// Brings about what is in force: the catalogue first, then what runs.
@@ -245,7 +266,11 @@ impl Kept {
     }
 }
 
-fn corrections(kept: &Kept) -> u64 {
+/// Returns how much of what others had changed was set right; one who only looks sets nothing right.
+fn corrections(look: &Look<'_>, kept: &Kept) -> u64 {
+    if look.is_read_only {
+        return 0;
+    }
     let objects = kept.changes.iter().filter(|change| change.act == crate::apply::Act::Correct).count();
     u64::try_from(objects).unwrap_or(u64::MAX).saturating_add(u64::try_from(kept.catalog.corrections).unwrap_or(0))
 }

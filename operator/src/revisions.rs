@@ -8,6 +8,8 @@ use kube::ResourceExt;
 use serde_json::Value;
 use stockpipeline::document::GROUP;
 
+use crate::apply::{Ownership, ownership};
+use crate::change::Kept;
 use crate::hash;
 use crate::identity::Identity;
 
@@ -32,31 +34,43 @@ pub(crate) fn spec_hash(spec: &Value) -> String {
 
 /// Returns the accepted specs of a resource among revisions, the newest first.
 pub(crate) fn accepted<'a>(identity: &Identity, revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Vec<Accepted> {
-    let mut found: Vec<Accepted> = revisions
-        .into_iter()
-        .filter(|revision| revision.owner_references().iter().any(|owner| owner.uid == identity.uid))
-        .filter_map(|revision| {
-            let spec_hash = revision.annotations().get(&hash_annotation())?.clone();
-            Some(Accepted { generation: revision.revision, spec_hash, name: revision.name_any() })
-        })
-        .collect();
+    let is_owned = |revision: &&ControllerRevision| revision.owner_references().iter().any(|owner| owner.uid == identity.uid);
+    newest_first(revisions.into_iter().filter(is_owned))
+}
+
+/// Returns the specs of a resource's name that nobody owns any more, the newest first.
+pub(crate) fn left_over<'a>(identity: &Identity, revisions: impl IntoIterator<Item = &'a ControllerRevision>) -> Vec<Accepted> {
+    newest_first(revisions.into_iter().filter(|revision| matches!(ownership(identity, *revision), Ownership::Ours)))
+}
+
+fn newest_first<'a>(revisions: impl Iterator<Item = &'a ControllerRevision>) -> Vec<Accepted> {
+    let accepted = revisions.filter_map(|revision| {
+        let spec_hash = revision.annotations().get(&hash_annotation())?.clone();
+        Some(Accepted { generation: revision.revision, spec_hash, name: revision.name_any() })
+    });
+    let mut found: Vec<Accepted> = accepted.collect();
     found.sort_by_key(|accepted| std::cmp::Reverse(accepted.generation));
     found
 }
 
 /// Returns the revision of a spec that is being accepted. A generation that comes twice, as after a restored backup, gets another name
 /// when its spec is another one.
-pub(crate) fn revision(identity: &Identity, generation: i64, spec: &Value) -> ControllerRevision {
+pub(crate) fn revision(identity: &Identity, generation: i64, spec: &Value, kept: &Kept) -> ControllerRevision {
     let spec_hash = spec_hash(spec);
     let mut metadata = identity.metadata(name(identity, generation, &spec_hash), None);
     metadata.annotations = Some([(hash_annotation(), spec_hash)].into());
-    ControllerRevision { metadata, data: Some(RawExtension(serde_json::json!({ "spec": spec }))), revision: generation }
+    let mut data = serde_json::json!({ "spec": spec });
+    if !kept.is_empty() {
+        data["kept"] = serde_json::json!(kept);
+    }
+    ControllerRevision { metadata, data: Some(RawExtension(data)), revision: generation }
 }
 
-/// Returns the spec that a revision holds.
-pub(crate) fn spec(revision: ControllerRevision) -> Option<Value> {
+/// Returns what a revision holds: the spec, and what is kept of those before it.
+pub(crate) fn contents(revision: ControllerRevision) -> Option<(Value, Kept)> {
     let RawExtension(mut data) = revision.data?;
-    Some(data.get_mut("spec")?.take())
+    let kept = data.get_mut("kept").map(Value::take).and_then(|kept| serde_json::from_value(kept).ok());
+    Some((data.get_mut("spec")?.take(), kept.unwrap_or_default()))
 }
 
 /// Returns those that are no longer kept.
@@ -86,8 +100,8 @@ mod tests {
     fn the_newest_accepted_spec_comes_first_and_only_a_few_are_kept() {
         let us = identity("us");
         let mut revisions: Vec<ControllerRevision> =
-            [3, 1, 12, 2].map(|generation| revision(&us, generation, &json!({ "generation": generation }))).into();
-        revisions.push(revision(&identity("an earlier one"), 99, &json!({})));
+            [3, 1, 12, 2].map(|generation| revision(&us, generation, &json!({ "generation": generation }), &Kept::new())).into();
+        revisions.push(revision(&identity("an earlier one"), 99, &json!({}), &Kept::new()));
         let found = accepted(&us, &revisions);
         assert_eq!(found.iter().map(|accepted| accepted.generation).collect::<Vec<_>>(), [12, 3, 2, 1]);
         assert_eq!(outdated(&found).map(|accepted| accepted.generation).collect::<Vec<_>>(), [1]);
@@ -96,9 +110,12 @@ mod tests {
     #[test]
     fn a_revision_gives_its_spec_back() {
         let written = json!({ "b": 1, "a": { "d": [1, 2], "c": null } });
-        let revision = revision(&identity("us"), i64::MAX, &written);
-        assert!(revision.name_any().len() <= 253);
-        assert_eq!(spec(revision), Some(written.clone()));
+        let kept = Kept::from([("spec.sink.raw.prefix".to_owned(), "raw".to_owned())]);
+        for kept in [kept, Kept::new()] {
+            let revision = revision(&identity("us"), i64::MAX, &written, &kept);
+            assert!(revision.name_any().len() <= 253);
+            assert_eq!(contents(revision), Some((written.clone(), kept)));
+        }
         assert_eq!(spec_hash(&written), spec_hash(&json!({ "a": { "c": null, "d": [1, 2] }, "b": 1 })));
         assert_ne!(spec_hash(&written), spec_hash(&json!({ "a": { "c": null, "d": [2, 1] }, "b": 1 })));
     }

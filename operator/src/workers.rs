@@ -19,6 +19,11 @@ const SIDE_BY_SIDE: usize = 8;
 /// Workers of all pipelines that are asked at one time.
 const AT_ONCE: usize = 64;
 
+/// Time within which all workers of a pipeline are asked. What it does not suffice for is asked at the next look.
+const ALL_WITHIN: Duration = Duration::from_secs(5);
+/// Texts of each list of an answer that are kept: what is shown is less.
+const TEXTS: usize = 100;
+
 /// A worker to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -81,7 +86,7 @@ impl Workers {
         Ok(Self { http, port, timeout, metrics, at_once: Arc::new(Semaphore::new(AT_ONCE)) })
     }
 
-    /// Asks every target, and returns the answers by pod.
+    /// Asks one target after the other, as many as there is time for, and returns what came of each that was asked, by pod.
     pub async fn ask(&self, targets: Vec<Target>) -> Vec<Answer> {
         let mut answers: Vec<Answer> = futures::stream::iter(targets)
             .map(|target| async move {
@@ -89,6 +94,7 @@ impl Workers {
                 Answer { pod: target.pod, said }
             })
             .buffer_unordered(SIDE_BY_SIDE)
+            .take_until(tokio::time::sleep(ALL_WITHIN))
             .collect()
             .await;
         answers.sort_by(|one, other| one.pod.cmp(&other.pod));
@@ -121,6 +127,18 @@ impl Workers {
             }
             body.extend_from_slice(&chunk);
         }
-        serde_json::from_slice(&body).map_err(WorkerError::Unreadable)
+        serde_json::from_slice(&body).map(bounded).map_err(WorkerError::Unreadable)
     }
+}
+
+/// Numbers take no more room than their JSON; texts do, many times over where there are many small ones.
+fn bounded(mut status: Status) -> Status {
+    if let Some(topic) = status.topic.as_mut() {
+        topic.differences.truncate(TEXTS);
+    }
+    if let Some(sink) = status.sink.as_mut() {
+        sink.catalog_missing.truncate(TEXTS);
+        sink.tables.truncate(TEXTS);
+    }
+    status
 }

@@ -10,6 +10,7 @@ pub(crate) mod foreign;
 use std::future::Future;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::Value;
@@ -198,8 +199,9 @@ impl<'a> Applier<'a> {
         };
         let Some(live) = found else {
             let act = if self.settled.knows(&place) { Act::Correct } else { Act::Create };
+            let written = self.write(&name, declared, (place, declared_hash), None).await?;
             self.note::<K>(&name, act, Vec::new());
-            return self.write(&name, declared, (place, declared_hash), None).await;
+            return Ok(written);
         };
         match ownership(self.identity, &*live) {
             Ownership::Ours => {}
@@ -210,13 +212,20 @@ impl<'a> Applier<'a> {
             return Err(ApplyError::Leaving { kind: K::KIND, name });
         }
         if !K::IS_COMPARED {
-            return Ok(Some(live));
+            if controller(&*live).is_some() {
+                return Ok(Some(live));
+            }
+            // What deleting a pipeline without its children has left: no look would ever find it by its owner.
+            let written = self.write(&name, declared, (place, declared_hash), live.uid()).await?;
+            self.note::<K>(&name, Act::Update, Vec::new());
+            return Ok(written);
         }
         let mut live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut live = live;
         if let Some(freed) = foreign::freed(&declared, &live_json) {
+            let written = self.free::<K>(&name, &live_json, &freed.object).await?;
             self.note::<K>(&name, Act::Correct, freed.fields);
-            let Some(written) = self.free::<K>(&name, &live_json, &freed.object).await? else { return Ok(None) };
+            let Some(written) = written else { return Ok(None) };
             live_json = serde_json::to_value(&*written).expect("Kubernetes' types have text keys only, so they are always JSON");
             live = written;
         }
@@ -233,8 +242,9 @@ impl<'a> Applier<'a> {
             return Ok(Some(live));
         }
         let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
+        let written = self.write(&name, declared, (place, declared_hash), live.uid()).await?;
         self.note::<K>(&name, act, fields);
-        self.write(&name, declared, (place, declared_hash), live.uid()).await
+        Ok(written)
     }
 
     /// Makes sure that an object of ours is not there.
@@ -244,8 +254,8 @@ impl<'a> Applier<'a> {
         if !is_ours || live.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
-        self.note::<K>(name, Act::Delete, Vec::new());
         if self.is_read_only {
+            self.note::<K>(name, Act::Delete, Vec::new());
             return Ok(());
         }
         self.settled.forget(&format!("{}/{name}", K::KIND));
@@ -257,12 +267,14 @@ impl<'a> Applier<'a> {
         };
         let api: Api<K> = self.api();
         match self.send::<K, _>("delete", name, api.delete(name, &parameters)).await {
-            Ok(_) => Ok(()),
-            Err(ApplyError::Refused { source, .. }) if is_gone(&source) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => self.note::<K>(name, Act::Delete, Vec::new()),
+            Err(ApplyError::Refused { source, .. }) if is_gone(&source) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
+    /// Notes what was done, or would be by one who may write: never what was only tried.
     fn note<K: Cached>(&mut self, name: &str, act: Act, fields: Vec<String>) {
         // The hash tells that something has changed and not what.
         let fields = fields.into_iter().filter(|field| !field.ends_with(&hash_annotation())).collect();
@@ -337,11 +349,14 @@ impl<'a> Applier<'a> {
     }
 }
 
+fn controller(object: &impl Resource) -> Option<&OwnerReference> {
+    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
 /// Returns whose an object is.
 pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownership {
     let meta = object.meta();
-    let controller = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
-    match controller {
+    match controller(object) {
         Some(owner) if owner.uid == identity.uid => Ownership::Ours,
         Some(owner) if owner.kind == KIND && owner.name == identity.name => Ownership::Earlier,
         Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),

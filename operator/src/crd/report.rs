@@ -40,6 +40,12 @@ pub struct StockPipelineStatus {
     /// The Athena objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub athena: Option<AthenaStatus>,
+    /// Since when the pipeline drains; none while it is not asked to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining_since: Option<Time>,
+    /// When the records were lost that SinkAvailable reports as DataLoss; only an acknowledgement after that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_lost_at: Option<Time>,
     /// Value of the annotation `stockpipeline.dev/reconcile-requested-at` that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

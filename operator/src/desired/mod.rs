@@ -25,8 +25,6 @@ mod tests;
 
 pub use clean_up::{CleanUp, clean_up_name};
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -74,6 +72,14 @@ pub(crate) fn sorted(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
+/// Puts the producers' document as it stands in the live object into the one that is declared.
+pub(crate) fn keep_producer_document(declared: &mut ConfigMap, live: &ConfigMap) {
+    let (Some(declared), Some(live)) = (&mut declared.data, &live.data) else { return };
+    if let Some(document) = live.get(mounts::PRODUCER_DOCUMENT) {
+        declared.insert(mounts::PRODUCER_DOCUMENT.to_owned(), document.clone());
+    }
+}
+
 /// Every object that a pipeline should have, in the order in which they are applied: what pods need before the pods.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Children {
@@ -112,9 +118,10 @@ impl Children {
         let mut keep = |built: Result<Workers, FieldError>| built.map_err(|error| errors.push(error)).ok();
         let sink = keep(workers(wanted, Role::Sink, &operations.sink_worker, &rendered));
         let producer = operations.producer_worker.as_ref().and_then(|worker| keep(workers(wanted, Role::Producer, worker, &rendered)));
+        let roles: &[Role] = if producer.is_some() { &[Role::Sink, Role::Producer] } else { &[Role::Sink] };
         match sink {
             Some(sink) if errors.is_empty() => Ok(Self {
-                config: config_map(wanted.identity, &rendered),
+                config: config_map(wanted.identity, &rendered, roles),
                 service_account: service_account(wanted),
                 network_policy: network_policy(wanted),
                 sink,
@@ -132,10 +139,11 @@ fn reject_local_paths(pipeline: &Pipeline) -> Option<FieldError> {
     Some(kubernetes::refuse("spec.source.csvReplay.uri", reason, "use s3://, https:// or configMapRef"))
 }
 
-fn config_map(identity: &Identity, rendered: &Document) -> ConfigMap {
+/// One document for each role, so that they need not get a new one at the same time.
+fn config_map(identity: &Identity, rendered: &Document, roles: &[Role]) -> ConfigMap {
     ConfigMap {
         metadata: identity.metadata(identity.config_name(), None),
-        data: Some(BTreeMap::from([(mounts::document_key(), rendered.to_yaml())])),
+        data: Some(roles.iter().map(|role| (mounts::document_key(*role), rendered.to_yaml())).collect()),
         ..ConfigMap::default()
     }
 }

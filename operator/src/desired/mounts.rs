@@ -25,12 +25,14 @@ const SCRATCH: &str = "scratch";
 const SCRATCH_PATH: &str = "/tmp";
 /// Folder beside the document with one folder for each `ConfigMap`.
 const CONFIG_MAPS_FOLDER: &str = "configmaps";
+/// Key of the producers' document: they are given a new one only once every sink has it.
+pub(super) const PRODUCER_DOCUMENT: &str = "producer.yaml";
 /// Owner and group may read; the pod's group is the worker's.
 const FILE_MODE: i32 = 0o440;
 
 /// Returns the volumes of a role's pods.
 pub(super) fn volumes(identity: &Identity, pipeline: &Pipeline, settings: &Settings, role: Role) -> Vec<Volume> {
-    let mut sources = vec![config_map(&identity.config_name(), vec![item(&document_key(), &document_key())])];
+    let mut sources = vec![config_map(&identity.config_name(), vec![item(&document_key(role), &document_key(Role::Sink))])];
     if role == Role::Producer
         && let Source::CsvReplay(replay) = &pipeline.source
         && let Location::ConfigMap { name, key } = &replay.location
@@ -74,8 +76,11 @@ pub(super) fn mounts(role: Role) -> Vec<VolumeMount> {
     mounts
 }
 
-/// Returns the key of the document in its `ConfigMap`: the name of the file that workers are given.
-pub(super) fn document_key() -> String {
+/// Returns the key of a role's document in the `ConfigMap`. The sinks' is the name of the file that workers are given.
+pub(super) fn document_key(role: Role) -> String {
+    if role == Role::Producer {
+        return PRODUCER_DOCUMENT.to_owned();
+    }
     let name = Path::new(CONFIG_PATH).file_name().expect("the document's path is a constant that ends in a file");
     name.to_string_lossy().into_owned()
 }

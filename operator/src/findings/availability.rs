@@ -23,7 +23,7 @@ pub(super) fn of_producers(evidence: &Evidence<'_>) -> Finding<Availability> {
     let workers = &evidence.producer;
     let Some(producer) = evidence.pipeline.and_then(|pipeline| pipeline.producer.as_ref()) else {
         let is_unknown = evidence.pipeline.is_none();
-        return if is_unknown { not_accepted() } else { finding(Availability::NotRequired, "others fill the topic") };
+        return if is_unknown { not_accepted(workers) } else { finding(Availability::NotRequired, "others fill the topic") };
     };
     if let Some(found) = trouble(workers, evidence) {
         return found;
@@ -33,13 +33,13 @@ pub(super) fn of_producers(evidence: &Evidence<'_>) -> Finding<Availability> {
     if u32::try_from(completed).is_ok_and(|completed| completed >= producer.slots) {
         return finding(Availability::Completed, "the source has been produced to its end");
     }
-    finding(Availability::MinimumReplicasAvailable, &summary(workers))
+    updating(workers).unwrap_or_else(|| finding(Availability::MinimumReplicasAvailable, &summary(workers)))
 }
 
 pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Availability> {
     let workers = &evidence.sink;
-    let Some(pipeline) = evidence.pipeline else { return not_accepted() };
-    let lost = data_loss(evidence);
+    let Some(pipeline) = evidence.pipeline else { return not_accepted(workers) };
+    let lost = loss(evidence).map(|loss| finding(Availability::DataLoss, &loss.message));
     if let Some(found) = lost.or_else(|| trouble(workers, evidence)) {
         return found;
     }
@@ -49,18 +49,26 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     let started = workers.said.iter().map(|status| status.started_millis).min();
     let quiet = last_commit.or(started).map(|since| age(evidence.now, since));
     let waits = lag.is_some_and(|lag| lag.total > 0);
-    match quiet {
-        Some(quiet) if waits && quiet > limit => {
-            let minutes = limit.as_secs() / 60;
-            let message = format!("records are waiting and none was stored for more than {minutes} minutes; look at the sinks' logs");
-            finding(Availability::NoRecentCommit, &message)
-        }
-        Some(quiet) if last_commit.is_some() && quiet <= limit => finding(Availability::Committing, &summary(workers)),
-        Some(_) | None => finding(Availability::MinimumReplicasAvailable, &summary(workers)),
+    if quiet.is_some_and(|quiet| waits && quiet > limit) {
+        let minutes = limit.as_secs() / 60;
+        let message = format!("records are waiting and none was stored for more than {minutes} minutes; look at the sinks' logs");
+        return finding(Availability::NoRecentCommit, &message);
     }
+    if let Some(found) = updating(workers) {
+        return found;
+    }
+    let has_committed = last_commit.is_some() && quiet.is_some_and(|quiet| quiet <= limit);
+    let reason = if has_committed { Availability::Committing } else { Availability::MinimumReplicasAvailable };
+    finding(reason, &summary(workers))
 }
 
-fn not_accepted() -> Finding<Availability> {
+/// What runs without a spec that can be read is nobody's to change.
+fn not_accepted(workers: &WorkersSeen<'_>) -> Finding<Availability> {
+    let replicas = workers.deployment.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or(0);
+    if replicas > 0 {
+        let message = format!("no accepted spec can be read, so {} of {replicas} workers run on as they are", ready(workers.deployment));
+        return finding(Availability::MinimumReplicasAvailable, &message);
+    }
     finding(Availability::ScaledToZero, "no spec was accepted yet, so nothing runs")
 }
 
@@ -76,15 +84,11 @@ fn trouble(workers: &WorkersSeen<'_>, evidence: &Evidence<'_>) -> Option<Finding
         return Some(found);
     }
     let ready = ready(workers.deployment);
-    if ready >= required(workers.desired) && is_observed(workers.deployment) {
+    let is_overdue = workers.deployment.is_some_and(|deployment| is_rolling(deployment) && is_past_deadline(deployment));
+    if ready >= required(workers.desired) && is_observed(workers.deployment) && !is_overdue {
         return None;
     }
-    let pod = workers.pods.iter().find_map(|pod| match &pod.trouble {
-        Some(Trouble::Worker(reason, message)) => Some((*reason, format!("pod {}: {message}", pod.name))),
-        Some(Trouble::SecretMissing(message)) => Some((Availability::RollingOut, format!("pod {}: {message}", pod.name))),
-        None => None,
-    });
-    if let Some((reason, message)) = pod {
+    if let Some((reason, message)) = pod_trouble(workers) {
         return Some(finding(reason, &message));
     }
     if let Some(message) = workers.deployment.and_then(replica_failure) {
@@ -94,6 +98,43 @@ fn trouble(workers: &WorkersSeen<'_>, evidence: &Evidence<'_>) -> Option<Finding
         Some(Obstacle::Waits(message)) => finding(Availability::RollingOut, message),
         Some(Obstacle::Refused(_)) | None => finding(Availability::RollingOut, &summary(workers)),
     })
+}
+
+/// Returns what keeps a pod from being ready.
+fn pod_trouble(workers: &WorkersSeen<'_>) -> Option<(Availability, String)> {
+    workers.pods.iter().find_map(|pod| match &pod.trouble {
+        Some(Trouble::Worker(reason, message)) => Some((*reason, format!("pod {}: {message}", pod.name))),
+        Some(Trouble::SecretMissing(message)) => Some((Availability::RollingOut, format!("pod {}: {message}", pod.name))),
+        None => None,
+    })
+}
+
+/// Returns what is still to come where enough workers do their work; None where all are as declared.
+fn updating(workers: &WorkersSeen<'_>) -> Option<Finding<Availability>> {
+    if workers.desired == 0 {
+        return None;
+    }
+    if let Some(Obstacle::Waits(message)) = workers.obstacle {
+        return Some(finding(Availability::Updating, message));
+    }
+    let deployment = workers.deployment.filter(|deployment| is_rolling(deployment))?;
+    let updated = deployment.status.as_ref().and_then(|status| status.updated_replicas).unwrap_or(0);
+    let rest = pod_trouble(workers).map(|(_, message)| format!("; {message}")).unwrap_or_default();
+    Some(finding(Availability::Updating, &format!("{updated} of {} are as declared, {}{rest}", workers.desired, summary(workers))))
+}
+
+/// Returns whether pods of an older template may still run.
+pub(crate) fn is_rolling(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return true };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let updated = status.updated_replicas.unwrap_or(0);
+    status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
+}
+
+/// Returns whether the Deployment's controller has seen no progress for as long as it waits for any.
+fn is_past_deadline(deployment: &Deployment) -> bool {
+    let conditions = deployment.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Progressing" && condition.status == "False")
 }
 
 /// Returns the worst that workers say of themselves: what only the user can change before what heals.
@@ -118,23 +159,32 @@ fn failure_of(status: &Status, now: Timestamp) -> Option<&Failure> {
     status.fatal.as_ref().or(status.paused.as_ref()).or(last)
 }
 
-/// What was lost stays a finding until the user has seen it: the worker forgets it when it starts anew.
-fn data_loss(evidence: &Evidence<'_>) -> Option<Finding<Availability>> {
-    let is_acknowledged = |at: Timestamp| evidence.acknowledged.is_some_and(|acknowledged| acknowledged >= at);
-    let told = evidence.sink.said.iter().filter_map(|status| Some((status, status.sink.as_ref()?.data_loss.as_ref()?)));
+/// What was lost and not yet acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// The end of the second in which it was lost: Kubernetes keeps whole seconds, and so does an acknowledgement.
+    pub at: Timestamp,
+    /// What, and how to go on.
+    pub message: String,
+}
+
+/// Returns the last loss that the user has not acknowledged. It stays one although the worker forgets it when it starts anew.
+#[must_use]
+pub fn loss(evidence: &Evidence<'_>) -> Option<Loss> {
     let label = Availability::DataLoss.meaning().label;
-    for (status, loss) in told {
-        let at = Timestamp::from_millisecond(loss.at_millis).unwrap_or(evidence.now);
-        if !is_acknowledged(at) {
-            let message = format!(
-                "{}: {}; to go on, annotate the pipeline with stockpipeline.dev/reconcile-requested-at=\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"",
-                status.worker, loss.message
-            );
-            return Some(finding(Availability::DataLoss, &message));
-        }
-    }
-    let before = evidence.reported.iter().find(|condition| condition.type_ == "SinkAvailable" && condition.reason == label)?;
-    (!is_acknowledged(before.last_transition_time.0)).then(|| finding(Availability::DataLoss, &before.message))
+    let condition = evidence.reported.iter().find(|condition| condition.type_ == "SinkAvailable" && condition.reason == label);
+    let before = condition
+        .map(|condition| Loss { at: evidence.lost_at.unwrap_or(condition.last_transition_time.0), message: condition.message.clone() });
+    let told = evidence.sink.said.iter().filter_map(|status| Some((status, status.sink.as_ref()?.data_loss.as_ref()?)));
+    let told = told.map(|(status, loss)| Loss {
+        at: Timestamp::from_second(loss.at_millis.div_euclid(1_000) + 1).unwrap_or(evidence.now),
+        message: format!(
+            "{}: {}; to go on, annotate the pipeline with stockpipeline.dev/reconcile-requested-at=\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"",
+            status.worker, loss.message
+        ),
+    });
+    let is_open = |loss: &Loss| evidence.acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
+    before.into_iter().chain(told).filter(is_open).max_by_key(|loss| loss.at)
 }
 
 /// Returns how many have to be ready: one may be missing while they are replaced one by one, but never the only one.

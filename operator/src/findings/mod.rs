@@ -14,7 +14,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub use availability::component;
+pub(crate) use availability::is_rolling;
+pub use availability::{Loss, component, loss};
 pub use pods::{PodFacts, Trouble};
 pub use records::{Lag, count_partitions, kafka_status, lag};
 
@@ -49,6 +50,8 @@ pub struct Evidence<'a> {
     pub producer: WorkersSeen<'a>,
     /// What was reported before.
     pub reported: &'a [Condition],
+    /// When what was reported as lost was lost, where that is known.
+    pub lost_at: Option<Timestamp>,
     /// Up to when the user has acknowledged what was lost.
     pub acknowledged: Option<Timestamp>,
 }

@@ -25,6 +25,7 @@ struct Scene {
     spec: fn(&mut Value),
     desired: u32,
     ready: u32,
+    updated: Option<u32>,
     deployment: Value,
     pods: Vec<Value>,
     obstacle: Option<Obstacle>,
@@ -32,6 +33,7 @@ struct Scene {
     producers: Vec<Status>,
     catalog: CatalogSynced,
     reported: Vec<Condition>,
+    lost_at: Option<Timestamp>,
     acknowledged: Option<Timestamp>,
     accepted: bool,
 }
@@ -83,6 +85,7 @@ fn well() -> Scene {
         spec: |_| {},
         desired: 1,
         ready: 1,
+        updated: None,
         deployment: json!({}),
         pods: Vec::new(),
         obstacle: None,
@@ -90,6 +93,7 @@ fn well() -> Scene {
         producers: vec![producer_status(false)],
         catalog: CatalogSynced::InSync,
         reported: Vec::new(),
+        lost_at: None,
         acknowledged: None,
         accepted: true,
     }
@@ -108,7 +112,11 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
     let pipeline = Pipeline::check(&document, UnknownFields::Error).unwrap().0;
     let deployment: Deployment = serde_json::from_value(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 1 },
-        "status": { "observedGeneration": 1, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions") },
+        "spec": { "replicas": scene.desired, "selector": {}, "template": {} },
+        "status": {
+            "observedGeneration": 1, "replicas": scene.desired, "readyReplicas": scene.ready, "conditions": scene.deployment.get("conditions"),
+            "updatedReplicas": scene.updated.unwrap_or(scene.desired),
+        },
     }))
     .unwrap();
     let facts: Vec<PodFacts> = scene
@@ -136,6 +144,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
         sink: workers(scene.sinks.as_slice()),
         producer: workers(scene.producers.as_slice()),
         reported: &scene.reported,
+        lost_at: scene.lost_at,
         acknowledged: scene.acknowledged,
     })
 }
@@ -175,6 +184,16 @@ fn in_pod(scene: &mut Scene, pod: Value) {
     scene.pods = vec![pod];
 }
 
+/// One of two is as declared before, and its successor never starts.
+fn replaced_in_vain(scene: &mut Scene) {
+    in_pod(scene, waiting("ImagePullBackOff", "image not found"));
+    (scene.desired, scene.ready, scene.updated) = (2, 1, Some(1));
+}
+
+fn progressing(status: &str, reason: &str) -> Value {
+    json!({ "type": "Progressing", "status": status, "reason": reason })
+}
+
 #[test]
 fn every_reason_of_the_sinks_is_reached() {
     let ways: Vec<Way> = vec![
@@ -185,6 +204,15 @@ fn every_reason_of_the_sinks_is_reached() {
             not_ready(s);
             s.obstacle = Some(Obstacle::Waits("waits for the catalogue".to_owned()));
         }),
+        (Availability::Updating, "1 of 2 are as declared, 1 of 2 ready; pod demo-sink-1: image not found", |s| {
+            replaced_in_vain(s);
+            s.deployment = json!({ "conditions": [progressing("True", "ReplicaSetUpdated")] });
+        }),
+        (Availability::ImagePull, "image not found", |s| {
+            replaced_in_vain(s);
+            s.deployment = json!({ "conditions": [progressing("False", "ProgressDeadlineExceeded")] });
+        }),
+        (Availability::Updating, "waits for the catalogue", |s| s.obstacle = Some(Obstacle::Waits("waits for the catalogue".to_owned()))),
         (Availability::CrashLoop, "exit code 70: bug", |s| in_pod(s, crashed(70, "Error", "bug"))),
         (Availability::CrashLoop, "raise the limit", |s| in_pod(s, crashed(137, "OOMKilled", ""))),
         (Availability::CrashLoop, "Evicted", |s| {
@@ -238,7 +266,8 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::ApplyFailed, "belongs to", |s| s.obstacle = Some(Obstacle::Refused("belongs to somebody".to_owned()))),
         (Availability::ScaledToZero, "none is wanted", |s| s.desired = 0),
-        (Availability::ScaledToZero, "no spec was accepted", |s| s.accepted = false),
+        (Availability::ScaledToZero, "no spec was accepted", |s| (s.accepted, s.desired) = (false, 0)),
+        (Availability::MinimumReplicasAvailable, "1 of 1 workers run on as they are", |s| s.accepted = false),
     ];
     let mut reached = BTreeSet::new();
     for (expected, text, way) in ways {
@@ -328,6 +357,17 @@ fn what_was_lost_stays_until_it_is_acknowledged() {
     };
     assert_eq!(told(acknowledged(61)), Availability::DataLoss, "it was lost after that");
     assert_eq!(told(acknowledged(1)), Availability::Committing);
+    // The sinks had another trouble before, so the condition is older than the loss.
+    let restarted = |lost_at: i64| {
+        found(|s| {
+            s.reported = reported("False");
+            (s.lost_at, s.acknowledged) = (acknowledged(lost_at), acknowledged(50));
+        })
+        .sink
+        .reason
+    };
+    assert_eq!(restarted(40), Availability::DataLoss, "an acknowledgement of before is none of what came later");
+    assert_eq!(restarted(60), Availability::Committing);
 }
 
 #[test]
@@ -461,4 +501,25 @@ fn what_sinks_miss_in_the_catalogue_is_not_in_sync() {
     assert_eq!(missing(CatalogSynced::InSync).reason, CatalogSynced::Creating);
     assert!(missing(CatalogSynced::InSync).message.contains("dt=2024-01-02"));
     assert_eq!(missing(CatalogSynced::AccessDenied).reason, CatalogSynced::AccessDenied);
+}
+
+fn rolls(status: &Value) -> bool {
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
+        "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
+    });
+    is_rolling(&serde_json::from_value(deployment).unwrap())
+}
+
+#[test]
+fn sinks_roll_until_no_older_pod_is_left() {
+    for (status, expected) in [
+        (json!({}), true),
+        (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
+        (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
+    ] {
+        assert_eq!(rolls(&status), expected, "{status}");
+    }
 }

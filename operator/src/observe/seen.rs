@@ -34,6 +34,8 @@ pub(crate) struct RoleSeen {
     pub(crate) deployment: Option<Arc<Deployment>>,
     pub(crate) pods: Vec<PodFacts>,
     pub(crate) said: Vec<Status>,
+    /// Pods that have not ended, those among them that are being deleted.
+    pub(crate) left: u32,
 }
 
 /// What there is of one pipeline.
@@ -50,8 +52,13 @@ impl Seen {
         let pods = shared.caches.pods.all(&key);
         let role = |role: Role| RoleSeen {
             deployment: shared.caches.deployments.get(&key, &identity.role_name(role)),
-            pods: pods.iter().filter(|pod| is_of(pod, role)).filter_map(|pod| PodFacts::of(pod, now)).collect(),
+            pods: pods
+                .iter()
+                .filter(|pod| is_of(pod, role) && is_made_for(pod, &identity.role_name(role)))
+                .filter_map(|pod| PodFacts::of(pod, now))
+                .collect(),
             said: Vec::new(),
+            left: count(pods.iter().filter(|pod| is_of(pod, role) && !has_ended(pod)).count()),
         };
         Self { sink: role(Role::Sink), producer: role(Role::Producer) }
     }
@@ -69,12 +76,17 @@ impl Seen {
         let is_unheard = |pod: &PodFacts| pod.is_ready && !memory.said.iter().any(|said| *said.pod == *pod.name);
         let pods: Vec<&PodFacts> = self.sink.pods.iter().chain(&self.producer.pods).filter(|pod| is_due || is_unheard(pod)).collect();
         if !pods.is_empty() {
-            let targets: Vec<Target> =
+            let mut targets: Vec<Target> =
                 pods.into_iter().filter_map(|pod| Some(Target { pod: pod.name.clone(), address: pod.address? })).collect();
             if !targets.is_empty() {
                 memory.asked = Some(now);
+                // Those that time did not suffice for come first.
+                let turn = memory.turn % targets.len();
+                targets.rotate_left(turn);
             }
-            for answer in shared.workers.ask(targets).await {
+            let answers = shared.workers.ask(targets).await;
+            memory.turn = memory.turn.wrapping_add(answers.len());
+            for answer in answers {
                 match answer.said {
                     Ok(status) => hear(shared, memory, answer.pod, &status, now),
                     Err(error) => tracing::debug!(pod = answer.pod, error = %error, "failed to read a worker's status"),
@@ -123,8 +135,7 @@ impl RoleSeen {
     /// Returns how many workers run, or are still to end.
     pub(crate) fn running(&self) -> u32 {
         let status = self.deployment.as_ref().and_then(|deployment| deployment.status.as_ref()?.replicas);
-        let pods = u32::try_from(self.pods.len()).unwrap_or(u32::MAX);
-        pods.max(status.and_then(|count| u32::try_from(count).ok()).unwrap_or(0))
+        self.left.max(status.and_then(|count| u32::try_from(count).ok()).unwrap_or(0))
     }
 
     /// Returns how many there are declared to be by now.
@@ -146,6 +157,24 @@ fn hear(shared: &Shared, memory: &mut Remembered, pod: String, status: &Status, 
 
 fn is_of(pod: &Pod, role: Role) -> bool {
     pod.labels().get("app.kubernetes.io/component").is_some_and(|component| component == role.command())
+}
+
+/// Anybody who may make pods can give one our labels, but its word is not our workers'.
+fn is_made_for(pod: &Pod, deployment: &str) -> bool {
+    let controller = pod.owner_references().iter().find(|owner| owner.controller == Some(true));
+    controller.is_some_and(|owner| {
+        let of_deployment = owner.name.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
+        owner.kind == "ReplicaSet" && of_deployment
+    })
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn age(now: Timestamp, since: Timestamp) -> Duration {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::cluster::Cluster;
 use super::{Act, ObjectChange, PlanError};
 use crate::accept::{self, Spec};
-use crate::change;
+use crate::change::{self, Kept};
 use crate::claims::{Claimant, Claims, conflict};
 use crate::crd::StockPipeline;
 use crate::identity::{Identity, Role};
@@ -42,17 +42,19 @@ pub(super) async fn judge(
     let identity = accept::identity(after);
     let written = Value::Object(after.spec.members.clone());
     let generation = after.metadata.generation.unwrap_or(1);
-    let spec = match accept::check(settings, &identity, written.clone(), generation) {
+    let checked = accept::check(settings, &identity, written.clone(), generation);
+    let granted = checked.and_then(|spec| accept::check_grants(settings, &identity, &spec.pipeline).map(|()| spec));
+    let spec = match granted {
         Ok(spec) => spec,
         Err(refusal) => return Ok(Err(refusal.to_string())),
     };
     let stored = if live.is_some() { revisions_of(cluster, &identity).await? } else { BTreeMap::new() };
     let newest = revisions::accepted(&identity, stored.values()).into_iter().next();
     let is_known = newest.as_ref().is_some_and(|newest| newest.spec_hash == revisions::spec_hash(&written));
-    let accepted = newest.and_then(|newest| Some((newest.generation, revisions::spec(stored.get(&newest.name)?.clone())?)));
-    let in_force = accepted.and_then(|(generation, spec)| accept::check(settings, &identity, spec, generation).ok());
+    let accepted = newest.and_then(|newest| Some((newest.generation, revisions::contents(stored.get(&newest.name)?.clone())?)));
+    let in_force = accepted.and_then(|(generation, contents)| accept::read(settings, &identity, generation, contents));
     if let Some(in_force) = in_force.as_ref().filter(|_| !is_known) {
-        let errors = change::forbidden(&in_force.pipeline, &spec.pipeline);
+        let errors = change::forbidden(&in_force.pipeline, &in_force.kept, &spec.pipeline);
         if !errors.is_empty() {
             return Ok(Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
         }
@@ -60,7 +62,7 @@ pub(super) async fn judge(
     if let Some(conflict) = claimed(cluster, settings, after, &spec).await? {
         return Ok(Err(conflict));
     }
-    let revision = (!is_known).then(|| revisions::revision(&identity, generation, &written)).map(|revision| ObjectChange {
+    let revision = (!is_known).then(|| revisions::revision(&identity, generation, &written, &Kept::new())).map(|revision| ObjectChange {
         object: format!("ControllerRevision {}", revision.name_any()),
         act: Act::Create,
         restarts_pods: false,

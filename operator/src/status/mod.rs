@@ -2,6 +2,7 @@
 //!
 //! Pure: `now` comes in, and what was reported before, since a condition's time moves only when its status changes.
 
+mod meaning;
 pub mod reason;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,10 @@ use reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Meaning, Ou
 const MAX_MESSAGE: usize = 1_024;
 /// Reason of Ready while everything is as declared.
 const READY: &str = "Ready";
+/// Reason of Ready and Reconciling while the pipeline is being deleted.
+const DELETING: &str = "Deleting";
+/// What is said of a pipeline that is being deleted.
+const REMOVING: &str = "what the deletion policy names is being removed";
 /// Reason of Stalled while a deleted pipeline's things cannot be cleaned up.
 const CLEANUP_BLOCKED: &str = "CleanupBlocked";
 
@@ -65,7 +70,7 @@ pub enum Deletion {
 pub enum Phase {
     /// Being set up.
     Pending,
-    /// All is as declared.
+    /// All is as declared, or on its way there while enough runs.
     Running,
     /// Something is wrong that heals by itself.
     Degraded,
@@ -124,6 +129,14 @@ fn parts(findings: &Findings) -> Vec<Verdict> {
 
 /// What is false counts before what is unknown: the topic is unknown because the sinks are broken, not the other way round.
 fn ready(findings: &Findings, parts: &[Verdict]) -> Verdict {
+    if let Some(deletion) = &findings.deletion {
+        let message = match deletion {
+            Deletion::CleaningUp => REMOVING.to_owned(),
+            Deletion::Blocked(message) => message.clone(),
+        };
+        let meaning = Meaning { label: DELETING, truth: Truth::False, outlook: Outlook::Progressing };
+        return Verdict { condition: "Ready", meaning, message };
+    }
     let with = |truth: Truth| parts.iter().find(|part| part.meaning.truth == truth && !is_idle_topic(findings, part));
     match with(Truth::False).or_else(|| with(Truth::Unknown)) {
         Some(cause) => Verdict {
@@ -144,6 +157,18 @@ fn is_idle_topic(findings: &Findings, part: &Verdict) -> bool {
     part.condition == "TopicReady" && part.meaning.truth == Truth::Unknown && findings.sink.reason == Availability::ScaledToZero
 }
 
+/// Returns the conditions of a pipeline of which nothing could be decided: those that were reported, but for what says that.
+#[must_use]
+pub fn undecided(why: &str, generation: i64, reported: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let accepted = Verdict::of("Accepted", &Finding { reason: Accepted::Undecided, message: why.to_owned() });
+    let ready = Verdict { condition: "Ready", meaning: accepted.meaning, message: format!("{}: {why}", accepted.condition) };
+    // What is false stays so, whatever is unknown.
+    let broken = reported.iter().find(|before| before.type_ == "Ready" && before.status == Truth::False.label()).cloned();
+    let ready = broken.unwrap_or_else(|| condition(ready, generation, reported, now));
+    let others = reported.iter().filter(|before| !["Ready", "Accepted"].contains(&before.type_.as_str())).cloned();
+    [ready, condition(accepted, generation, reported, now)].into_iter().chain(others).collect()
+}
+
 fn stalled(findings: &Findings, parts: &[Verdict]) -> Option<Verdict> {
     let (label, message) = match &findings.deletion {
         Some(Deletion::Blocked(message)) => (CLEANUP_BLOCKED, message.clone()),
@@ -158,7 +183,7 @@ fn stalled(findings: &Findings, parts: &[Verdict]) -> Option<Verdict> {
 
 fn reconciling(findings: &Findings, parts: &[Verdict]) -> Option<Verdict> {
     let (label, message) = if findings.deletion.is_some() {
-        ("Deleting", "what the deletion policy names is being removed".to_owned())
+        (DELETING, REMOVING.to_owned())
     } else if findings.suspended.reason == Suspended::Draining {
         ("Draining", findings.suspended.message.clone())
     } else {
@@ -199,7 +224,7 @@ pub fn phase(findings: &Findings) -> Phase {
     let parts = parts(findings);
     let any = |outlook: Outlook| parts.iter().any(|part| part.meaning.outlook == outlook && !is_idle_topic(findings, part));
     match findings.accepted.reason {
-        Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded => {}
+        Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded | Accepted::Undecided => {}
         Accepted::InvalidSpec | Accepted::ResourceConflict | Accepted::UnsupportedChange | Accepted::RoleNotAllowed => {
             return Phase::Invalid;
         }
@@ -213,9 +238,10 @@ pub fn phase(findings: &Findings) -> Phase {
         Suspended::Drained | Suspended::DrainTimedOut => return Phase::Drained,
         Suspended::Stopped => return Phase::Stopped,
     }
+    let is_too_little = |part: &&Verdict| part.meaning.truth != Truth::True && !is_idle_topic(findings, part);
     if any(Outlook::Waiting) {
         Phase::Degraded
-    } else if any(Outlook::Progressing) {
+    } else if parts.iter().filter(is_too_little).any(|part| part.meaning.outlook == Outlook::Progressing) {
         Phase::Pending
     } else if findings.producer.reason == Availability::Completed && findings.lag.reason == LagWithinBounds::WithinTarget {
         Phase::Completed

@@ -6,51 +6,8 @@ use stockpipeline::status::Reason as WorkerReason;
 /// How the topic compares with what the pipeline asks for, as the sinks report it.
 pub use stockpipeline::status::TopicState as TopicReady;
 
-/// Whether a condition holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truth {
-    /// It holds.
-    True,
-    /// It does not.
-    False,
-    /// Nobody has looked yet, or nobody can.
-    Unknown,
-}
-
-/// What comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outlook {
-    /// Nothing: this is a state to stay in.
-    Settled,
-    /// The operator or the cluster is at it.
-    Progressing,
-    /// It heals by itself once something outside is well again.
-    Waiting,
-    /// It stays until the user changes something.
-    Stalled,
-}
-
-/// What a reason means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meaning {
-    /// The reason's name in the condition.
-    pub label: &'static str,
-    /// Whether the condition holds.
-    pub truth: Truth,
-    /// What comes next.
-    pub outlook: Outlook,
-}
-
-/// Returns a meaning; a short name for the tables below.
-const fn of(label: &'static str, truth: Truth, outlook: Outlook) -> Meaning {
-    Meaning { label, truth, outlook }
-}
-
-/// A list of reasons: those of one type of condition.
-pub trait Reason: Copy {
-    /// Returns what the reason means.
-    fn meaning(self) -> Meaning;
-}
+use super::meaning::of;
+pub use super::meaning::{Meaning, Outlook, Reason, Truth};
 
 /// Why a spec is in force or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +24,8 @@ pub enum Accepted {
     SecretNotFound,
     /// The operator's settings do not grant the role to the namespace.
     RoleNotAllowed,
+    /// The API server does not answer what has to be known or written before anything can be in force.
+    Undecided,
     /// The spec passes, and the API server does not take the `ControllerRevision` without which it is not in force.
     NotRecorded,
 }
@@ -80,6 +39,7 @@ impl Reason for Accepted {
             Self::UnsupportedChange => of("UnsupportedChange", Truth::False, Outlook::Stalled),
             Self::SecretNotFound => of("SecretNotFound", Truth::False, Outlook::Waiting),
             Self::RoleNotAllowed => of("RoleNotAllowed", Truth::False, Outlook::Stalled),
+            Self::Undecided => of("Undecided", Truth::Unknown, Outlook::Waiting),
             Self::NotRecorded => of("NotRecorded", Truth::False, Outlook::Waiting),
         }
     }
@@ -110,6 +70,8 @@ pub enum Availability {
     Committing,
     /// Pods are being made or replaced, and too few are ready.
     RollingOut,
+    /// Enough are ready, and some are not yet as declared.
+    Updating,
     /// A container ends again and again.
     CrashLoop,
     /// No node takes a pod.
@@ -172,10 +134,11 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,
+        Self::Updating,
         Self::CrashLoop,
         Self::Unschedulable,
         Self::ImagePull,
@@ -247,6 +210,7 @@ impl Reason for Availability {
             Self::MinimumReplicasAvailable => of("MinimumReplicasAvailable", Truth::True, Outlook::Settled),
             Self::Committing => of("Committing", Truth::True, Outlook::Settled),
             Self::RollingOut => of("RollingOut", Truth::False, Outlook::Progressing),
+            Self::Updating => of("Updating", Truth::True, Outlook::Progressing),
             Self::CrashLoop => of("CrashLoop", Truth::False, Outlook::Waiting),
             Self::Unschedulable => of("Unschedulable", Truth::False, Outlook::Waiting),
             Self::ImagePull => of("ImagePull", Truth::False, Outlook::Waiting),

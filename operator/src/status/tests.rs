@@ -43,7 +43,7 @@ fn told(change: impl FnOnce(&mut Findings)) -> String {
 #[test]
 fn ready_names_the_cause_and_the_phase_sums_up() {
     type Case = (fn(&mut Findings), &'static str);
-    let cases: [Case; 19] = [
+    let cases: [Case; 20] = [
         (|_| {}, "Running Ready=True/Ready"),
         (|f| f.accepted.reason = Accepted::InvalidSpec, "Invalid Ready=False/InvalidSpec Stalled=True/InvalidSpec"),
         (|f| f.accepted.reason = Accepted::ResourceConflict, "Invalid Ready=False/ResourceConflict Stalled=True/ResourceConflict"),
@@ -59,6 +59,7 @@ fn ready_names_the_cause_and_the_phase_sums_up() {
             "Degraded Ready=False/CrashLoop Reconciling=True/NotMeasured",
         ),
         (|f| f.sink.reason = Availability::RollingOut, "Pending Ready=False/RollingOut Reconciling=True/RollingOut"),
+        (|f| f.sink.reason = Availability::Updating, "Running Ready=True/Ready Reconciling=True/Updating"),
         (|f| f.sink.reason = Availability::DataLoss, "Failed Ready=False/DataLoss Stalled=True/DataLoss"),
         (|f| f.producer.reason = Availability::NotRequired, "Running Ready=True/Ready"),
         (|f| f.producer.reason = Availability::Completed, "Completed Ready=True/Ready"),
@@ -83,13 +84,25 @@ fn ready_names_the_cause_and_the_phase_sums_up() {
         (|f| f.suspended.reason = Suspended::Draining, "Draining Ready=True/Ready Reconciling=True/Draining"),
         (
             |f| f.deletion = Some(Deletion::Blocked("the brokers cannot be reached".to_owned())),
-            "Deleting Ready=True/Ready Stalled=True/CleanupBlocked",
+            "Deleting Ready=False/Deleting Stalled=True/CleanupBlocked",
         ),
     ];
     for (change, expected) in cases {
         assert_eq!(told(change), expected);
     }
-    assert_eq!(told(|f| f.deletion = Some(Deletion::CleaningUp)), "Deleting Ready=True/Ready Reconciling=True/Deleting");
+    assert_eq!(told(|f| f.deletion = Some(Deletion::CleaningUp)), "Deleting Ready=False/Deleting Reconciling=True/Deleting");
+}
+
+#[test]
+fn what_cannot_be_decided_leaves_the_rest_as_it_was_reported() {
+    let reported = conditions(&well(), 1, &[], at(0));
+    let told = undecided("no answer", 2, &reported, at(9));
+    assert_eq!(told[2..], reported[2..]);
+    let line = |condition: &Condition| format!("{} {} {}", condition.type_, condition.status, condition.reason);
+    assert_eq!(told[..2].iter().map(line).collect::<Vec<_>>(), ["Ready Unknown Undecided", "Accepted Unknown Undecided"]);
+    let broken = conditions(&Findings { sink: finding(Availability::CrashLoop), ..well() }, 1, &[], at(0));
+    assert_eq!(undecided("no answer", 2, &broken, at(9))[0], broken[0], "what is false stays false");
+    assert_eq!(undecided("no answer", 2, &told, at(18)), told, "nothing new is worth no write");
 }
 
 #[test]

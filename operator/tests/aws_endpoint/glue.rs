@@ -56,6 +56,11 @@ impl Glue {
         &self.databases[database].tables[name]
     }
 
+    /// Returns the names of a database's tables in order.
+    pub(crate) fn names(&self, database: &str) -> Vec<String> {
+        self.databases.get(database).iter().flat_map(|database| database.tables.keys()).cloned().collect()
+    }
+
     /// Returns a table that has to be there, to change it as others would.
     pub(crate) fn table_mut(&mut self, database: &str, name: &str) -> &mut Table {
         self.databases.get_mut(database).unwrap().tables.get_mut(name).unwrap()

@@ -71,3 +71,15 @@ async fn a_worker_that_misbehaves_costs_its_time_and_no_more() {
     assert_eq!(said, ["well", "unreadable", "too long", "redirects", "unreachable", "refused", "unreachable"]);
     assert!(metrics.render().contains("worker_status_seconds_count 7"));
 }
+
+#[tokio::test]
+async fn workers_that_do_not_answer_take_a_look_no_more_than_its_time() {
+    // Five rounds of eight would take a quarter of a minute.
+    let workers = Workers::new(serve().await, Duration::from_secs(3), Metrics::default()).unwrap();
+    let silent: IpAddr = ADDRESSES[4].parse().unwrap();
+    let targets = (0..40).map(|number| Target { pod: format!("pod-{number:02}"), address: silent }).collect();
+    let answers = workers.ask(targets).await;
+    let asked: Vec<&str> = answers.iter().map(|answer| answer.pod.as_str()).collect();
+    assert_eq!(asked.first(), Some(&"pod-00"));
+    assert!(asked.len() < 40, "{asked:?}");
+}

@@ -8,6 +8,7 @@ use axum::routing::get;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
@@ -136,7 +137,8 @@ async fn roll_out(client: &Client, deployment: &Deployment) {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": { "name": format!("{name}-{index}"), "namespace": namespace, "labels": labels },
         });
-        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        pod.metadata.owner_references = Some(vec![replica_set(&name)]);
         drop(pods.create(&kube::api::PostParams::default(), &pod).await);
         run_pod(client, &pod).await;
     }
@@ -150,6 +152,18 @@ async fn roll_out(client: &Client, deployment: &Deployment) {
     } });
     let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     drop(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await);
+}
+
+/// Returns what controls the pods of a Deployment. Nobody collects its garbage here, so it need not be there.
+fn replica_set(deployment: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "apps/v1".to_owned(),
+        kind: "ReplicaSet".to_owned(),
+        name: format!("{deployment}-1"),
+        uid: format!("{deployment}-1"),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
 }
 
 /// Returns what a sink says that has every partition and nothing to do.

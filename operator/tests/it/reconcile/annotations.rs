@@ -43,8 +43,24 @@ async fn a_read_only_pipeline_is_told_what_would_be_done() {
         .await;
     assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 1);
     assert!(stage.get("poddisruptionbudgets", "demo-sink").is_null());
+    // What is only looked at was not set right, however often.
+    stage.edit("deployments", "demo-producer", &json!({ "spec": { "replicas": 3 } })).await;
+    stage.until("it says so", |stage| stage.condition("demo", "Accepted").1.contains("correct Deployment demo-producer")).await;
+    stage.look_twice().await;
+    assert!(!corrections_are_told(&stage));
     stage.annotate("demo", "read-only", Value::Null).await;
+    stage.until("it sets right what others have changed", corrections_are_told).await;
     stage.until("it does it", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 2).await;
+}
+
+fn corrections_are_told(stage: &Stage) -> bool {
+    let is_event = stage.server.list("events").iter().any(|event| event["reason"] == "DriftCorrected");
+    let is_counted = stage
+        .metrics
+        .render()
+        .lines()
+        .any(|line| !line.starts_with('#') && line.contains("drift_corrections_total ") && !line.ends_with(" 0"));
+    is_event || is_counted
 }
 
 #[tokio::test]

@@ -105,3 +105,34 @@ async fn tables_are_deleted_with_the_pipeline_where_its_policy_says_so() {
     stage.until("it is gone", |stage| stage.get("stockpipelines", "demo").is_null()).await;
     assert!(aws.calls("DeleteTable") >= 2, "the first one was throttled");
 }
+
+#[tokio::test]
+async fn tables_of_an_earlier_spec_are_deleted_with_the_pipeline_too() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    let catalogued = stage.catalogued();
+    let named = |name: &'static str| {
+        let catalogued = &catalogued;
+        move |spec: &mut Value| {
+            catalogued(spec);
+            spec["glue"]["tables"]["processed"] = json!(name);
+            spec["deletionPolicy"] = json!({ "tables": "Delete" });
+        }
+    };
+    let tables = || aws.world().glue.names("market");
+    stage.apply("demo", named("ticks")).await;
+    stage.ready("demo").await;
+    stage.apply("demo", named("quotes")).await;
+    stage.until("there is another table", |_| ["quotes", "ticks"].iter().all(|name| tables().contains(&(*name).to_owned()))).await;
+    stage.until_accepted("demo").await;
+    // Without a catalogue in the last spec there is still the one of the spec before.
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "tables": "Delete" })).await;
+    stage.until_accepted("demo").await;
+    stage.delete("demo").await;
+    for pod in ["demo-sink-1", "demo-producer-1"] {
+        stage.until("Deployments go", |stage| stage.get("deployments", "demo-sink").is_null()).await;
+        stage.remove("pods", pod).await;
+    }
+    stage.until("it is gone", |stage| stage.get("stockpipelines", "demo").is_null()).await;
+    assert_eq!(tables(), Vec::<String>::new());
+}

@@ -1,5 +1,9 @@
 //! Children: made in order, repaired, pruned, never taken from others, and never written without need.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::stage::{NAMESPACE, Stage};
@@ -74,6 +78,51 @@ async fn what_others_change_or_delete_comes_back_and_is_counted() {
     let told = stage.server.list("events");
     let corrected: Vec<&Value> = told.iter().filter(|event| event["reason"] == "DriftCorrected").collect();
     assert!(corrected.iter().any(|event| event["note"].as_str().unwrap().contains("spec.replicas")), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_could_not_be_set_right_is_neither_counted_nor_told() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let refused = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&refused);
+    // The first one passes: it is the other's.
+    stage.server.set_fault(Some(Box::new(move |method, path| {
+        let is_refused = method == "PATCH" && path.ends_with("/deployments/demo-sink") && counted.fetch_add(1, Ordering::SeqCst) > 0;
+        is_refused.then_some(StatusCode::INTERNAL_SERVER_ERROR)
+    })));
+    stage.edit("deployments", "demo-sink", &json!({ "spec": { "replicas": 7 } })).await;
+    stage.until_condition("demo", "SinkAvailable", "False/ApplyFailed").await;
+    let told = |stage: &Stage| stage.server.list("events").iter().filter(|event| event["reason"] == "DriftCorrected").count();
+    assert!(told(&stage) == 0 && refused.load(Ordering::SeqCst) > 1);
+    stage.server.set_fault(None);
+    stage.until("the number is back", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 1).await;
+    stage.until("it is told", |stage| told(stage) == 1).await;
+    assert!(stage.metrics.render().contains("drift_corrections_total 1"));
+}
+
+#[tokio::test]
+async fn a_roll_that_leads_nowhere_shows_although_enough_sinks_are_ready() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2 })).await;
+    stage.ready("demo").await;
+    assert_eq!(stage.condition("demo", "Reconciling").0, "/");
+    let waiting = json!([{ "name": "sink", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "waiting": { "reason": "ImagePullBackOff", "message": "image not found" } } }]);
+    stage.make_pod("demo", "sink", "demo-sink-2", true).await;
+    stage.edit_pod_status("demo-sink-2", &json!({ "phase": "Pending", "containerStatuses": waiting })).await;
+    stage.edit_status("demo-sink", &json!({ "updatedReplicas": 1, "readyReplicas": 1 })).await;
+    let message = stage.until_condition("demo", "Reconciling", "True/Updating").await;
+    assert!(message.contains("1 of 2 are as declared") && message.contains("image not found"), "{message}");
+    assert_eq!(stage.condition("demo", "Ready").0, "True/Ready");
+    let overdue = json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
+    stage.edit_status("demo-sink", &json!({ "conditions": overdue })).await;
+    stage.until_condition("demo", "Ready", "False/ImagePull").await;
+    stage.edit_status("demo-sink", &json!({ "updatedReplicas": 2, "readyReplicas": 2, "conditions": [] })).await;
+    stage.until_condition("demo", "Ready", "True/Ready").await;
+    stage.until_condition("demo", "Reconciling", "/").await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -223,6 +272,18 @@ async fn sinks_have_a_new_column_before_producers_send_it() {
     let waits = stage.until_condition("demo", "SinkAvailable", "False/RollingOut").await;
     stage.look_twice().await;
     assert_eq!(hash(&stage, "producer"), before.1, "{waits}");
+    // A producer that starts meanwhile sends what every sink knows.
+    let has_column = |stage: &Stage, key: &str| stage.get("configmaps", "demo-pipeline")["data"][key].as_str().unwrap().contains("volume");
+    assert_eq!(["pipeline.yaml", "producer.yaml"].map(|key| has_column(&stage, key)), [true, false]);
+    let mounted = |role: &str| {
+        let deployment = stage.get("deployments", &format!("demo-{role}"));
+        deployment["spec"]["template"]["spec"]["volumes"][0]["projected"]["sources"][0]["configMap"]["items"].clone()
+    };
+    assert_eq!(mounted("producer"), json!([{ "key": "producer.yaml", "path": "pipeline.yaml" }]));
+    assert_eq!(mounted("sink"), json!([{ "key": "pipeline.yaml", "path": "pipeline.yaml" }]));
     stage.roll_out_role("demo", "sink", "127.0.0.2").await;
     stage.until("producers roll", |stage| hash(stage, "producer") != before.1).await;
+    assert!(has_column(&stage, "producer.yaml"), "what a pod reads is there before it");
+    stage.ready("demo").await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
 }

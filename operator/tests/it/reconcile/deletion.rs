@@ -48,6 +48,7 @@ async fn a_topic_is_deleted_by_a_job_once_no_worker_is_left() {
     assert_eq!(stage.get("stockpipelines", "demo")["metadata"]["finalizers"], json!(["stockpipeline.dev/cleanup"]));
     stage.delete("demo").await;
     stage.until("workers are stopped", |stage| stage.get("deployments", "demo-producer").is_null()).await;
+    stage.until_condition("demo", "Ready", "False/Deleting").await;
     stage.until("it is told", |stage| stage.get("stockpipelines", "demo")["status"]["phase"] == "Deleting").await;
     assert!(stage.get("jobs", "demo-delete-topic").is_null(), "pods still run");
     end_workers(&stage).await;
@@ -123,6 +124,52 @@ async fn a_clean_up_that_has_failed_is_tried_again() {
         .await;
     end_job(&stage, "demo-delete-topic", "Complete").await;
     stage.until("it is gone", is_gone).await;
+}
+
+fn revision(stage: &Stage) -> Value {
+    stage.server.list("controllerrevisions").first().cloned().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_pipeline_whose_accepted_specs_cannot_be_read_is_never_said_to_be_cleaned_up() {
+    let mut stage = Stage::idle().await;
+    stage.settings.timing.cleanup_deadline = Duration::from_secs(1);
+    stage.start().await;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "topic": "Delete" })).await;
+    stage.ready("demo").await;
+    let name = revision(&stage)["metadata"]["name"].as_str().unwrap().to_owned();
+    stage.edit("controllerrevisions", &name, &json!({ "data": { "spec": { "schema": null } } })).await;
+    stage
+        .apply("demo", |spec| {
+            spec["deletionPolicy"] = json!({ "topic": "Delete" });
+            spec["schema"]["eventTimeColumn"] = json!("nothing");
+        })
+        .await;
+    stage.until_condition("demo", "Accepted", "False/InvalidSpec").await;
+    let runs_on = stage.condition("demo", "SinkAvailable").1;
+    assert!(runs_on.contains("run on as they are"), "{runs_on}");
+    stage.delete("demo").await;
+    let message = stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
+    assert!(message.contains("no accepted spec") && message.contains("skip-cleanup"), "{message}");
+    assert!(stage.get("jobs", "demo-delete-topic").is_null() && !is_gone(&stage));
+    stage.annotate("demo", "skip-cleanup", json!("true")).await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_of_a_pipeline_that_was_deleted_without_its_children_is_taken_over() {
+    let mut stage = Stage::new().await;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "topic": "Delete" })).await;
+    stage.ready("demo").await;
+    stage.stop().await;
+    let name = revision(&stage)["metadata"]["name"].as_str().unwrap().to_owned();
+    stage.edit("controllerrevisions", &name, &json!({ "metadata": { "ownerReferences": [] } })).await;
+    stage.start().await;
+    let uid = stage.get("stockpipelines", "demo")["metadata"]["uid"].clone();
+    stage.until("it is ours again", |stage| revision(stage)["metadata"]["ownerReferences"][0]["uid"] == uid).await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["name"] = json!("another")).await;
+    stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
 }
 
 #[tokio::test]

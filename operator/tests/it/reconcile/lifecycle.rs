@@ -60,6 +60,50 @@ async fn sinks_of_a_drained_pipeline_stay_until_everything_is_stored() {
 }
 
 #[tokio::test]
+async fn a_producer_that_still_ends_keeps_a_drain_open() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.edit("pods", "demo-producer-1", &json!({ "metadata": { "finalizers": ["tests/ends-slowly"] } })).await;
+    desire(&stage, json!({ "desiredState": "Drained" })).await;
+    stage.until("producers stop", |stage| replicas(stage).0 == 0).await;
+    stage.roll_out_role("demo", "producer", "127.0.0.3").await;
+    assert!(stage.get("pods", "demo-producer-1")["metadata"]["deletionTimestamp"].is_string());
+    stage.until_condition("demo", "Suspended", "True/Draining").await;
+    stage.look_times(3).await;
+    assert_eq!((replicas(&stage), stage.condition("demo", "Suspended").0.as_str()), ((0, 1), "True/Draining"));
+    stage.edit("pods", "demo-producer-1", &json!({ "metadata": { "finalizers": [] } })).await;
+    stage.until_condition("demo", "Suspended", "True/Drained").await;
+}
+
+#[tokio::test]
+async fn a_drain_goes_on_where_another_leader_began_it_however_long_the_pipeline_stood_still_before() {
+    let mut stage = Stage::new().await;
+    stage.say("sink", Some(waiting(5)));
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    desire(&stage, json!({ "desiredState": "Stopped" })).await;
+    stage.until_condition("demo", "Suspended", "True/Stopped").await;
+    stage.stop().await;
+    let mut conditions = stage.get("stockpipelines", "demo")["status"]["conditions"].clone();
+    let suspended = conditions.as_array_mut().unwrap().iter_mut().find(|condition| condition["type"] == "Suspended").unwrap();
+    suspended["lastTransitionTime"] = json!("2020-01-01T00:00:00Z");
+    stage.edit_pipeline_status("demo", &json!({ "conditions": conditions })).await;
+    stage.start().await;
+    desire(&stage, json!({ "desiredState": "Drained" })).await;
+    stage.until_condition("demo", "Suspended", "True/Draining").await;
+    let since = stage.get("stockpipelines", "demo")["status"]["drainingSince"].clone();
+    assert!(since.is_string(), "{since}");
+    stage.restart().await;
+    stage.roll_out("demo").await;
+    stage.look_twice().await;
+    assert_eq!((replicas(&stage), stage.condition("demo", "Suspended").0.as_str()), ((0, 1), "True/Draining"));
+    assert_eq!(stage.get("stockpipelines", "demo")["status"]["drainingSince"], since);
+    desire(&stage, json!({})).await;
+    stage.until("it is forgotten", |stage| stage.get("stockpipelines", "demo")["status"]["drainingSince"].is_null()).await;
+}
+
+#[tokio::test]
 async fn a_drain_ends_when_its_time_is_over() {
     let mut stage = Stage::new().await;
     stage.say("sink", Some(waiting(5)));

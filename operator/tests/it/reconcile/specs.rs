@@ -1,5 +1,6 @@
 //! Specs: what is accepted is in force until something else is, and nobody's bad one is anybody else's trouble.
 
+use axum::http::StatusCode;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
 use stockpipeline_operator::crd::StockPipeline;
@@ -95,6 +96,60 @@ async fn a_role_that_the_namespace_was_not_granted_is_refused() {
     stage.settings.grants.roles.insert(NAMESPACE.to_owned(), [role.to_owned()].into());
     stage.start().await;
     stage.until_accepted("demo").await;
+    stage.ready("demo").await;
+    // What runs is kept up when the grant is taken back.
+    stage.stop().await;
+    stage.settings.grants.roles.clear();
+    stage.remove("configmaps", "demo-pipeline").await;
+    stage.start().await;
+    stage.until_condition("demo", "Accepted", "False/RoleNotAllowed").await;
+    stage.until("what runs is kept up", |stage| !stage.get("configmaps", "demo-pipeline").is_null()).await;
+    stage.until_condition("demo", "SinkAvailable", "True/MinimumReplicasAvailable").await;
+    stage
+        .apply("demo", |spec| {
+            spec["aws"] = json!({ "region": "eu-west-1", "controlPlaneRoleArn": role });
+            spec["sink"]["worker"] = json!({ "replicas": 3 });
+        })
+        .await;
+    let generation = stage.get("stockpipelines", "demo")["metadata"]["generation"].clone();
+    stage.until("it is judged", |stage| stage.get("stockpipelines", "demo")["status"]["observedGeneration"] == generation).await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 1, "a new spec needs the grant");
+}
+
+#[tokio::test]
+async fn a_field_that_is_fixed_binds_whoever_adds_it_again() {
+    let mut stage = Stage::new().await;
+    let raw = |prefix: &'static str| move |spec: &mut Value| spec["sink"]["raw"] = json!({ "prefix": prefix });
+    stage.apply("demo", raw("raw")).await;
+    stage.ready("demo").await;
+    for replicas in 1..=2 {
+        stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": replicas })).await;
+        stage.until_accepted("demo").await;
+    }
+    stage.restart().await;
+    stage.apply("demo", raw("another")).await;
+    let message = stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
+    assert!(message.contains("spec.sink.raw.prefix") && message.contains("was raw"), "{message}");
+    stage.apply("demo", raw("raw")).await;
+    stage.until_accepted("demo").await;
+}
+
+#[tokio::test]
+async fn what_keeps_a_spec_from_being_judged_stands_in_the_status() {
+    let stage = Stage::idle().await;
+    let mut stage = stage;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "topic": "Delete" })).await;
+    stage.server.set_fault(Some(Box::new(|method, path| {
+        (method == "PATCH" && path.ends_with("/stockpipelines/demo")).then_some(StatusCode::INTERNAL_SERVER_ERROR)
+    })));
+    stage.start().await;
+    let message = stage.until_condition("demo", "Accepted", "Unknown/Undecided").await;
+    assert!(message.contains("failed to set the finalizers of StockPipeline demo"), "{message}");
+    assert_eq!(stage.condition("demo", "Ready").0, "Unknown/Undecided");
+    stage.server.set_fault(None);
+    stage.until_accepted("demo").await;
+    stage.ready("demo").await;
 }
 
 #[tokio::test]

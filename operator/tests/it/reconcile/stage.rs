@@ -190,6 +190,19 @@ impl Stage {
         api.patch_status(deployment, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
     }
 
+    /// Changes the status of a pod.
+    pub(super) async fn edit_pod_status(&self, pod: &str, status: &Value) {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let patch = json!({ "status": status });
+        api.patch_status(pod, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
+    /// Changes the status of a pipeline.
+    pub(super) async fn edit_pipeline_status(&self, name: &str, status: &Value) {
+        let patch = json!({ "status": status });
+        self.pipelines().patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+    }
+
     /// Makes an object behind the controller's back.
     pub(super) async fn make(&self, plural: &str, object: &Value) {
         let resource = resource(plural);
@@ -273,13 +286,23 @@ impl Stage {
             return;
         }
         if self.get("pods", &pod).is_null() {
-            let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-            self.make("pods", &json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": pod, "labels": labels } })).await;
+            self.make_pod(name, role, &pod, true).await;
         }
         let running = json!({ "status": {
             "phase": "Running", "podIP": address, "conditions": [{ "type": "Ready", "status": "True" }],
         } });
         pods.patch_status(&pod, &PatchParams::default(), &Patch::Merge(&running)).await.unwrap();
+    }
+
+    /// Makes a pod with the labels of a role: one of its Deployment's, or one of somebody else.
+    pub(super) async fn make_pod(&self, name: &str, role: &str, pod: &str, is_deployed: bool) {
+        let deployment = format!("{name}-{role}");
+        let labels = self.get("deployments", &deployment)["spec"]["template"]["metadata"]["labels"].clone();
+        let owner =
+            json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-1"), "uid": "1", "controller": true });
+        let owners = if is_deployed { json!([owner]) } else { json!([]) };
+        let metadata = json!({ "name": pod, "labels": labels, "ownerReferences": owners });
+        self.make("pods", &json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata })).await;
     }
 
     /// Says what the workers of a role say from now on.
@@ -313,7 +336,8 @@ impl Stage {
         self.look_times(2).await;
     }
 
-    async fn look_times(&self, times: usize) {
+    /// Waits until so many more looks have ended.
+    pub(super) async fn look_times(&self, times: usize) {
         let before = self.asked("sink");
         self.until("the workers are asked again", |stage| stage.asked("sink") >= before + times).await;
     }

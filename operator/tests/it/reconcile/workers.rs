@@ -7,6 +7,9 @@ use stockpipeline::status::{Class, Failure, Reason, TopicState};
 
 use super::stage::{NAMESPACE, Stage, sink_status};
 
+/// How often workers were asked.
+const ASKED: &str = "stockpipeline_operator_worker_status_seconds_count";
+
 #[tokio::test]
 async fn a_green_pod_with_a_broken_sink_is_not_ready() {
     let stage = Stage::new().await;
@@ -69,4 +72,20 @@ async fn a_pod_that_waits_for_a_secret_says_which() {
     pods.patch_status("demo-sink-1", &PatchParams::default(), &Patch::Merge(&running)).await.unwrap();
     stage.edit_status("demo-sink", &json!({ "readyReplicas": 1 })).await;
     stage.until_condition("demo", "Ready", "True/Ready").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_only_looks_like_a_sink_is_not_asked() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.make_pod("demo", "sink", "a-debugger", false).await;
+    let running = json!({ "phase": "Running", "podIP": "127.0.0.4", "conditions": [{ "type": "Ready", "status": "True" }] });
+    stage.edit_pod_status("a-debugger", &running).await;
+    let asked = || stage.metrics.render().lines().find_map(|line| line.strip_prefix(ASKED)?.trim().parse::<usize>().ok()).unwrap();
+    stage.look_twice().await;
+    let (before, answered) = (asked(), stage.asked("sink") + stage.asked("producer"));
+    stage.look_times(4).await;
+    let more = stage.asked("sink") + stage.asked("producer") - answered;
+    assert!(asked() - before <= more + 2, "{} were asked and {more} answered", asked() - before);
 }
