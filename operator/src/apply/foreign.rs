@@ -108,12 +108,12 @@ mod tests {
     fn live(owned: &Value, change: impl FnOnce(&mut Value)) -> Value {
         let mut live = declared();
         change(&mut live["spec"]["template"]["spec"]);
-        let owner = |manager: &str, owned: &Value| {
+        let entry = |manager: &str, owned: &Value| {
             json!({ "manager": manager, "operation": "Update", "fieldsType": "FieldsV1",
                 "fieldsV1": { "f:spec": { "f:template": { "f:spec": owned } } } })
         };
-        let ours = owner(MANAGER, &json!({ "f:containers": { "k:{\"name\":\"sink\"}": { ".": {}, "f:image": {} } } }));
-        live["metadata"] = json!({ "managedFields": [ours, owner("kubectl-edit", owned)] });
+        let ours = entry(MANAGER, &json!({ "f:containers": { "k:{\"name\":\"sink\"}": { ".": {}, "f:image": {} } } }));
+        live["metadata"] = json!({ "managedFields": [ours, entry("kubectl-edit", owned)] });
         live
     }
 
