@@ -147,3 +147,30 @@ async fn of_many_at_once_one_leads() {
     assert_eq!(holder(&server).await.as_deref(), Some(leader.candidate.identity.as_str()));
     assert_eq!(tasks.try_join_next().map(|_| ()), None);
 }
+
+#[tokio::test]
+async fn clocks_that_differ_by_an_hour_make_no_two_leaders() {
+    let server = ApiServer::start().await;
+    let mut first = leading(&server, "first").await;
+    for offset in [jiff::SignedDuration::from_hours(-1), jiff::SignedDuration::from_hours(1)] {
+        let mut second = elector(&server, "second", Duration::from_millis(50));
+        // The first one's clock is wrong, and it renews all the same.
+        let renewing = async {
+            for _ in 0..30 {
+                let skewed = json!({ "spec": { "renewTime": format!("{:.6}", jiff::Timestamp::now() + offset) } });
+                leases(&server).patch(LEASE, &PatchParams::default(), &Patch::Merge(skewed)).await.unwrap();
+                tokio::time::sleep(DURATION / 10).await;
+            }
+        };
+        tokio::select! {
+            lost = first.keep() => panic!("{lost}"),
+            acquired = second.acquire() => panic!("two lead: {acquired:?}"),
+            () = renewing => {}
+        }
+        assert_eq!(first.fence.check(), Ok(()));
+    }
+    drop(first);
+    // A time far ahead does not make a dead leader's lease last.
+    let mut second = elector(&server, "second", Duration::from_millis(50));
+    timeout(DEADLINE, second.acquire()).await.unwrap().unwrap();
+}

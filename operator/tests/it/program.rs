@@ -20,6 +20,11 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts `run` over an API server, as the pod `name`, with further arguments.
     pub(crate) fn start(kubeconfig: &str, name: &str, arguments: &[&str]) -> Self {
+        Self::start_in(kubeconfig, name, arguments, &[])
+    }
+
+    /// Starts `run` with more in its environment.
+    pub(crate) fn start_in(kubeconfig: &str, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("kubeconfig");
         std::fs::write(&config, kubeconfig).unwrap();
@@ -31,6 +36,9 @@ impl Operator {
             .args(arguments)
             .env("KUBECONFIG", config)
             .envs(AWS_CREDENTIALS)
+            // Meant for the tests' own clients.
+            .env_remove("AWS_ENDPOINT_URL")
+            .envs(environment.iter().copied())
             .env_remove("RUST_LOG")
             .stderr(Stdio::inherit())
             .spawn()
@@ -53,6 +61,11 @@ impl Operator {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Returns whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Returns how it has ended, once it has.

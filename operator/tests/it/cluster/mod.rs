@@ -1,7 +1,8 @@
 //! The custom resource on a real API server: what it accepts, refuses, stores and shows.
 
+pub(crate) mod control_plane;
 mod definition;
-mod examples;
+pub(crate) mod examples;
 mod explain;
 mod live;
 mod namespace;
