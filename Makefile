@@ -16,11 +16,12 @@ demo: ## the whole data path on real daily bars, in one process; files under dem
 test: ## all tests that need neither network nor containers
 	$(CARGO) test --locked --workspace -- --test-threads=$(TEST_THREADS)
 
-lint: ## formatting, clippy, crate boundaries, committed files
+lint: ## formatting, clippy, crate boundaries, committed files, what documents name
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	scripts/check-boundaries
 	scripts/check-files
+	scripts/check-docs
 
 bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memory, in release (minutes to build)
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
