@@ -18,9 +18,11 @@ use crate::claims::registry::Entry;
 use crate::controller::Shared;
 use crate::crd::StockPipeline;
 use crate::desired::{Children, Counts, Wanted};
+use crate::error::Retry;
 use crate::identity::Identity;
 use crate::memory::Remembered;
 use crate::observe::Key;
+use crate::reconcile::Look;
 use crate::revisions;
 use crate::settings::Settings;
 use crate::status::Finding;
@@ -49,6 +51,8 @@ pub(crate) struct Acceptance {
     pub(crate) finding: Finding<Accepted>,
     /// What is in force; None where nothing ever was, or can be read any more.
     pub(crate) in_force: Option<Spec>,
+    /// When to try again to write down what would be in force.
+    pub(crate) retry: Option<Retry>,
 }
 
 /// Why a spec cannot be in force.
@@ -61,14 +65,9 @@ pub(crate) struct Refusal {
 /// Returns which spec of a resource is in force.
 ///
 /// # Errors
-/// [`ApplyError`] when the API server does not give or take a revision.
-pub(crate) async fn judge(
-    shared: &Shared,
-    object: &StockPipeline,
-    memory: &mut Remembered,
-    applier: &mut Applier<'_>,
-    is_read_only: bool,
-) -> Result<Acceptance, ApplyError> {
+/// [`ApplyError`] when the API server does not give a revision.
+pub(crate) async fn judge(look: &Look<'_>, memory: &mut Remembered, applier: &mut Applier<'_>) -> Result<Acceptance, ApplyError> {
+    let (shared, object) = (look.shared, look.object);
     let identity = identity(object);
     let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let generation = object.metadata.generation.unwrap_or(0);
@@ -88,16 +87,15 @@ pub(crate) async fn judge(
         Ok(spec) => {
             let last = last_accepted(shared, &identity, accepted.first(), memory).await?;
             match consider(shared, object, &spec, last.as_ref()).await? {
+                Ok(()) if look.is_read_only => return Ok(in_force(spec)),
                 Ok(()) => {
-                    if !is_read_only {
-                        record(applier, &identity, &spec, &written).await?;
-                        for outdated in revisions::outdated(&accepted) {
-                            applier.drop::<ControllerRevision>(&outdated.name).await?;
-                        }
+                    if let Some((retry, message)) = record(look, memory, applier, (&spec, &written), &accepted).await? {
+                        let finding = Finding { reason: Accepted::NotRecorded, message };
+                        return Ok(Acceptance { finding, in_force: last, retry: Some(retry) });
                     }
                     return Ok(in_force(spec));
                 }
-                Err(refusal) => return Ok(Acceptance { finding: refusal.finding(), in_force: last }),
+                Err(refusal) => return Ok(Acceptance { finding: refusal.finding(), in_force: last, retry: None }),
             }
         }
         Err(refusal) => refusal,
@@ -105,14 +103,14 @@ pub(crate) async fn judge(
     // An accepted spec that no longer passes is looked for among the older ones too.
     let newest = accepted.iter().find(|accepted| accepted.spec_hash != spec_hash);
     let last = last_accepted(shared, &identity, newest, memory).await?;
-    Ok(Acceptance { finding: refusal.finding(), in_force: last })
+    Ok(Acceptance { finding: refusal.finding(), in_force: last, retry: None })
 }
 
 fn in_force(spec: Spec) -> Acceptance {
     let first = format!("the spec of generation {} is in force", spec.generation);
     let notes = spec.warnings.iter().map(|warning| format!("note {warning}"));
     let message = std::iter::once(first).chain(notes).collect::<Vec<_>>().join("; ");
-    Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec) }
+    Acceptance { finding: Finding { reason: Accepted::Valid, message }, in_force: Some(spec), retry: None }
 }
 
 impl std::fmt::Display for Refusal {
@@ -247,8 +245,35 @@ async fn last_accepted(
     Ok(check(&shared.context.settings, identity, (*spec).clone(), accepted.generation).ok())
 }
 
-async fn record(applier: &mut Applier<'_>, identity: &Identity, spec: &Spec, written: &Value) -> Result<(), ApplyError> {
-    applier.keep(revisions::revision(identity, spec.generation, written)).await.map(|_| ())
+/// Writes down that a spec is in force, and returns what is in the way of that, for the status.
+///
+/// # Errors
+/// [`ApplyError`] of what passes at once.
+async fn record(
+    look: &Look<'_>,
+    memory: &mut Remembered,
+    applier: &mut Applier<'_>,
+    (spec, written): (&Spec, &Value),
+    accepted: &[revisions::Accepted],
+) -> Result<Option<(Retry, String)>, ApplyError> {
+    if let Some(pause) = memory.unrecorded.as_ref().filter(|pause| pause.holds(&look.wish, look.now)) {
+        return Ok(Some((pause.retry, pause.message.clone())));
+    }
+    let revision = revisions::revision(&identity(look.object), spec.generation, written);
+    if let Err(error) = applier.keep(revision).await {
+        let retry = error.retry();
+        if retry == Retry::Fast {
+            return Err(error);
+        }
+        let message = format!("the spec passes, and is in force once it is written down: {error}");
+        memory.not_recorded(&look.wish, retry, message.clone(), look.now);
+        return Ok(Some((retry, message)));
+    }
+    memory.unrecorded = None;
+    for outdated in revisions::outdated(accepted) {
+        applier.drop::<ControllerRevision>(&outdated.name).await?;
+    }
+    Ok(None)
 }
 
 /// Returns the identity of a resource.

@@ -56,39 +56,51 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
     if counts.sinks > 0 && !is_catalogued(catalog) && !has_columns(seen.sink.deployment.as_deref(), &columns) {
         return Ok(Gate::All(format!("the workers wait for the catalogue: {}", catalog.finding.message)));
     }
-    applier.keep(children.config.clone()).await?;
-    Box::pin(workers(applier, &identity, Role::Sink, children.sink)).await?;
-    match children.producer {
-        None => remove(applier, &identity, Role::Producer).await.map(|()| Gate::Open),
-        Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
-            Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()))
-        }
-        Some(producer) => Box::pin(workers(applier, &identity, Role::Producer, producer)).await.map(|()| Gate::Open),
-    }
-}
-
-/// What pods need comes before the pods; what is no longer declared goes last.
-async fn workers(applier: &mut Applier<'_>, identity: &Identity, role: Role, workers: Workers) -> Result<(), ApplyError> {
-    let name = identity.role_name(role);
-    let (has_account, has_policy) = (workers.service_account.is_some(), workers.network_policy.is_some());
-    if let Some(account) = workers.service_account {
+    let (has_account, has_policy) = (children.service_account.is_some(), children.network_policy.is_some());
+    // What pods need comes before the pods.
+    applier.keep(children.config).await?;
+    if let Some(account) = children.service_account {
         applier.keep(account).await?;
     }
-    if let Some(policy) = workers.network_policy {
+    if let Some(policy) = children.network_policy {
         applier.keep(policy).await?;
     }
-    applier.keep(workers.deployment).await?;
+    let sinks_rolled = Box::pin(workers(applier, &identity, Role::Sink, children.sink)).await?;
+    let producers_rolled = match children.producer {
+        None => remove(applier, &identity, Role::Producer).await.map(|()| true)?,
+        Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
+            return Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()));
+        }
+        Some(producer) => Box::pin(workers(applier, &identity, Role::Producer, producer)).await?,
+    };
+    if !has_policy {
+        applier.drop::<NetworkPolicy>(&identity.workers_name()).await?;
+    }
+    if !has_account && sinks_rolled && producers_rolled {
+        applier.drop::<ServiceAccount>(&identity.workers_name()).await?;
+    }
+    Ok(Gate::Open)
+}
+
+/// Brings one role to what is declared, and returns whether every pod is of the newest template.
+async fn workers(applier: &mut Applier<'_>, identity: &Identity, role: Role, workers: Workers) -> Result<bool, ApplyError> {
+    let deployment = applier.keep(workers.deployment).await?;
     match workers.disruption_budget {
         Some(budget) => applier.keep(budget).await.map(|_| ())?,
-        None => applier.drop::<PodDisruptionBudget>(&name).await?,
+        None => applier.drop::<PodDisruptionBudget>(&identity.role_name(role)).await?,
     }
-    if !has_policy {
-        applier.drop::<NetworkPolicy>(&name).await?;
+    let has_rolled = deployment.is_some_and(|deployment| !is_rolling(&deployment));
+    if has_rolled {
+        drop_former(applier, identity, role).await?;
     }
-    if !has_account {
-        applier.drop::<ServiceAccount>(&name).await?;
-    }
-    Ok(())
+    Ok(has_rolled)
+}
+
+/// An earlier version made an account and a policy for each role. They go once no pod uses them any more.
+async fn drop_former(applier: &mut Applier<'_>, identity: &Identity, role: Role) -> Result<(), ApplyError> {
+    let name = identity.role_name(role);
+    applier.drop::<NetworkPolicy>(&name).await?;
+    applier.drop::<ServiceAccount>(&name).await
 }
 
 /// Removes everything of a role.
@@ -96,8 +108,7 @@ pub(crate) async fn remove(applier: &mut Applier<'_>, identity: &Identity, role:
     let name = identity.role_name(role);
     applier.drop::<PodDisruptionBudget>(&name).await?;
     applier.drop::<Deployment>(&name).await?;
-    applier.drop::<NetworkPolicy>(&name).await?;
-    applier.drop::<ServiceAccount>(&name).await
+    drop_former(applier, identity, role).await
 }
 
 /// A catalogue that is only looked at, or whose queries are wrong, keeps no record from being stored.

@@ -23,7 +23,8 @@ use crate::error::{Retry, chain};
 use crate::identity::MANAGER;
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Outcome};
-use crate::observe::{Cached, Caches, Key, Stored, Watches};
+use crate::observe::{Cached, Caches, Key, Pattern, Stored, Watches};
+use crate::pulse::{Pulse, TURN};
 use crate::reconcile::{self, Looked, ReconcileError};
 use crate::settings::Settings;
 use crate::status::Phase;
@@ -84,6 +85,9 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) workers: Workers,
     pub(crate) recorder: Recorder,
+    /// What workers say is like.
+    pub(crate) words: Pattern,
+    pub(crate) pulse: Pulse,
     /// Cancelled when this process may write no more.
     pub(crate) ending: CancellationToken,
     stores: Vec<Store<Stored>>,
@@ -125,6 +129,14 @@ impl Shared {
 /// # Errors
 /// [`ControllerError`] when it cannot go on; the process ends then.
 pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    run_with_pulse(context, Pulse::default(), shutdown).await
+}
+
+/// Does what [`run`] does, and says to `pulse` that it moves.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: CancellationToken) -> Result<(), ControllerError> {
     let namespaces: Vec<Option<String>> = match context.settings.watch_namespaces.iter().cloned().map(Some).collect::<Vec<_>>() {
         none if none.is_empty() => vec![None],
         some => some,
@@ -143,6 +155,8 @@ pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), Co
         caches,
         memory: Memory::default(),
         registry: Registry::default(),
+        words: Pattern::default(),
+        pulse,
         ending: shutdown.clone(),
         stores,
     });
@@ -163,12 +177,10 @@ fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Stored>, 
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
+    let pattern = Pattern::default();
     let stream = watcher(api, watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(|object: &mut Stored| {
-            object.meta_mut().managed_fields = None;
-            object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
-        })
+        .modify(move |object: &mut Stored| object.shrink(&pattern))
         .reflect(writer)
         .touched_objects()
         .boxed();
@@ -228,9 +240,16 @@ async fn reconcile_all(
             }
         }
     };
+    let turning = async {
+        loop {
+            shared.pulse.turned();
+            tokio::time::sleep(TURN).await;
+        }
+    };
     tokio::select! {
         _ = futures::future::join_all(controllers) => Ok(()),
         ended = starting => ended,
+        () = turning => Ok(()),
         () = passing_on => Err(ControllerError::WatchEnded),
     }
 }
@@ -242,10 +261,8 @@ fn sweep(shared: &Shared) {
     let uids: std::collections::HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
     shared.memory.retain(|key| keys.contains(key));
     shared.registry.retain(|uid| uids.contains(uid));
-    let phases = objects.iter().map(|object| {
-        object.phase().and_then(|label| Phase::ALL.into_iter().find(|phase| phase.label() == label)).unwrap_or(Phase::Pending)
-    });
-    shared.context.metrics.pipelines(phases);
+    shared.pulse.are_there(keys);
+    shared.context.metrics.pipelines(objects.iter().map(|object| object.phase().unwrap_or(Phase::Pending)));
 }
 
 fn key_of(object: &Stored) -> Key {
@@ -273,12 +290,14 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, ready: CancellationToken
         Ok(Looked { retry, wait }) => {
             memory.failures = 0;
             metrics.reconciled(retry.map_or(Outcome::Done, outcome), seconds);
+            shared.pulse.looked(key, wait);
             Ok(wait.map_or_else(Action::await_change, Action::requeue))
         }
         Err(error) => {
             memory.failures = memory.failures.saturating_add(1);
             metrics.reconciled(outcome(error.retry()), seconds);
             let wait = error.retry().delay(memory.failures, memory.chance(memory.failures));
+            shared.pulse.looked(key.clone(), Some(wait));
             let (namespace, name) = (key.namespace, key.name);
             match (&error, error.retry()) {
                 (ReconcileError::Panicked, _) => error!(namespace, name, "a reconcile has panicked, which is a bug"),

@@ -50,7 +50,10 @@ impl Retry {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() || status.is_not_found() => Self::Fast,
             kube::Error::Api(status) if status.is_forbidden() && status.message.contains(UNMAPPED) => Self::Backoff,
             kube::Error::Api(status) if status.is_forbidden() => Self::User,
-            kube::Error::Api(status) if status.is_invalid() || status.code == 400 => Self::Terminal,
+            // A definition that is just being replaced or a policy of admission refuses what it takes a moment later: what is invalid is shown
+            // at once, and tried again soon and then seldom.
+            kube::Error::Api(status) if status.is_invalid() => Self::Backoff,
+            kube::Error::Api(status) if status.code == 400 => Self::Terminal,
             _ => Self::Backoff,
         }
     }
@@ -128,7 +131,7 @@ mod tests {
             (409, "AlreadyExists", Retry::Fast),
             (404, "NotFound", Retry::Fast),
             (403, "Forbidden", Retry::User),
-            (422, "Invalid", Retry::Terminal),
+            (422, "Invalid", Retry::Backoff),
             (400, "BadRequest", Retry::Terminal),
             (429, "TooManyRequests", Retry::Backoff),
             (500, "InternalError", Retry::Backoff),

@@ -1,4 +1,5 @@
-//! Events for people who look with `kubectl describe`: one for each transition, none while nothing changes.
+//! Events for people who look with `kubectl describe`: one when something goes wrong and one when it is well again, none while nothing
+//! changes. That all came as declared is in the status alone: a thousand new pipelines are a thousand events that nobody reads.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
@@ -19,15 +20,9 @@ pub fn of_transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         let old = before.iter().find(|old| old.type_ == condition.type_);
         let is_new = old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason);
         let type_ = match (condition.type_.as_str(), condition.status.as_str()) {
-            ("Ready" | "Suspended", "True") => EventType::Normal,
-            ("Accepted" | "TopicReady" | "ProducerAvailable" | "SinkAvailable" | "CatalogSynced", "False") => {
-                // What is on its way is no news.
-                if matches!(condition.reason.as_str(), "RollingOut" | "Creating") {
-                    continue;
-                }
-                EventType::Warning
-            }
-            ("Stalled", "True") if condition.reason == "CleanupBlocked" => EventType::Warning,
+            ("Ready", "True") if before.iter().any(is_trouble) => EventType::Normal,
+            ("Suspended", "True") => EventType::Normal,
+            _ if is_trouble(condition) => EventType::Warning,
             _ => continue,
         };
         if is_new {
@@ -35,6 +30,17 @@ pub fn of_transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
         }
     }
     events
+}
+
+/// What is on its way is none.
+fn is_trouble(condition: &Condition) -> bool {
+    match (condition.type_.as_str(), condition.status.as_str()) {
+        ("Accepted" | "TopicReady" | "ProducerAvailable" | "SinkAvailable" | "CatalogSynced", "False") => {
+            !matches!(condition.reason.as_str(), "RollingOut" | "Creating")
+        }
+        ("Stalled", "True") => condition.reason == "CleanupBlocked",
+        _ => false,
+    }
 }
 
 /// Returns the events of what others had changed and was set right, in the cluster and in the catalogue.
@@ -98,8 +104,9 @@ mod tests {
     #[test]
     fn only_transitions_are_events() {
         let (ready, broken) = (condition("Ready", "True", "Ready"), condition("SinkAvailable", "False", "CrashLoop"));
-        assert_eq!(told(&[], std::slice::from_ref(&ready)), ["Normal Ready"]);
+        assert!(told(&[], std::slice::from_ref(&ready)).is_empty(), "that all came as declared is no news");
         assert!(told(std::slice::from_ref(&ready), std::slice::from_ref(&ready)).is_empty());
+        assert_eq!(told(std::slice::from_ref(&broken), std::slice::from_ref(&ready)), ["Normal Ready"]);
         assert_eq!(told(&[ready], std::slice::from_ref(&broken)), ["Warning CrashLoop"]);
         let other = condition("SinkAvailable", "False", "ImagePull");
         assert_eq!(told(&[broken], &[other]), ["Warning ImagePull"]);

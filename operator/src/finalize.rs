@@ -216,10 +216,13 @@ async fn job(look: &Look<'_>, memory: &Remembered, spec: &Spec, what: CleanUp, a
     let (Ok(children), Ok(job)) = (Children::of(&wanted), what.job(&wanted)) else {
         return Ok(Part::Failed(Retry::Terminal, format!("job {name} cannot be made from the spec")));
     };
-    let (config, account) = children.for_clean_up();
+    let (config, account, policy) = children.for_clean_up();
     applier.keep(config).await?;
     if let Some(account) = account {
         applier.keep(account).await?;
+    }
+    if let Some(policy) = policy {
+        applier.keep(policy).await?;
     }
     applier.keep(job).await?;
     Ok(Part::Running(format!("job {name} starts")))

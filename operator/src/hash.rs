@@ -16,11 +16,17 @@ pub(crate) fn short(text: &str) -> String {
     digits
 }
 
+/// Returns the hash of a text as a number, for what never leaves the process.
+pub(crate) fn number(text: &str) -> u64 {
+    Sha256::digest(text).iter().take(BYTES).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn hashes_never_change() {
         assert_eq!(super::short("stockpipeline").len(), 16);
         assert_eq!(super::short(""), "e3b0c44298fc1c14");
+        assert_eq!(super::number(""), 0xe3b0_c442_98fc_1c14);
     }
 }

@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 
 use crate::clock::boottime_millis;
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use crate::pulse::Pulse;
 
 /// Connections at one time; one more ends the oldest.
 const CONNECTIONS: usize = 64;
@@ -41,9 +42,13 @@ const SILENT_MILLIS: u64 = 60_000;
 /// Without an answer of the API server for this long the process can do nothing.
 const UNREACHED_MILLIS: u64 = 60_000;
 
-/// What the process knows of itself: when the election last moved, and when the API server last answered it.
+/// What the process knows of itself: when the election last moved, when the API server last answered it, and whether the controller moves.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Times>);
+pub struct Health {
+    times: Arc<Times>,
+    /// What the controller says of itself.
+    pub pulse: Pulse,
+}
 
 #[derive(Debug)]
 struct Times {
@@ -55,32 +60,36 @@ struct Times {
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Arc::new(Times { beat: AtomicU64::new(boottime_millis()), reached: AtomicU64::new(0) }))
+        let times = Times { beat: AtomicU64::new(boottime_millis()), reached: AtomicU64::new(0) };
+        Self { times: Arc::new(times), pulse: Pulse::default() }
     }
 }
 
 impl Health {
     /// Notes that the election moves.
     pub fn beat(&self) {
-        self.0.beat.store(boottime_millis(), Ordering::Release);
+        self.times.beat.store(boottime_millis(), Ordering::Release);
     }
 
     /// Notes that the API server has answered, and so that the election moves.
     pub fn reached(&self) {
         self.beat();
-        self.0.reached.store(boottime_millis(), Ordering::Release);
+        self.times.reached.store(boottime_millis(), Ordering::Release);
     }
 
-    /// Returns whether the election moves, or why not; `now_millis` since boot.
+    /// Returns whether election and controller move, or why not; `now_millis` since boot.
     pub fn live(&self, now_millis: u64) -> Result<(), String> {
-        let silent_millis = now_millis.saturating_sub(self.0.beat.load(Ordering::Acquire));
-        if silent_millis <= SILENT_MILLIS { Ok(()) } else { Err(format!("the election has not moved for {} s", silent_millis / 1_000)) }
+        let silent_millis = now_millis.saturating_sub(self.times.beat.load(Ordering::Acquire));
+        if silent_millis > SILENT_MILLIS {
+            return Err(format!("the election has not moved for {} s", silent_millis / 1_000));
+        }
+        self.pulse.check(now_millis)
     }
 
     /// Returns whether the process could lead at once, or why not. One that stands by is as ready as the one that leads.
     pub fn ready(&self, now_millis: u64) -> Result<(), String> {
         self.live(now_millis)?;
-        match self.0.reached.load(Ordering::Acquire) {
+        match self.times.reached.load(Ordering::Acquire) {
             0 => Err("the API server has not answered yet".to_owned()),
             reached if now_millis.saturating_sub(reached) > UNREACHED_MILLIS => {
                 Err(format!("the API server has not answered for {} s", (now_millis - reached) / 1_000))
@@ -179,5 +188,10 @@ mod tests {
         assert!(health.live(now + SILENT_MILLIS + 1).is_err());
         health.beat();
         assert_eq!(health.live(boottime_millis()), Ok(()));
+        health.pulse.turned();
+        let later = boottime_millis() + SILENT_MILLIS;
+        assert_eq!(health.live(later), Ok(()), "both have moved within the time");
+        health.times.beat.store(later + 1, Ordering::Release);
+        assert!(health.live(later + 1_000).unwrap_err().contains("controller"), "a controller that stands is no life");
     }
 }

@@ -44,10 +44,16 @@ impl Role {
 }
 
 impl Identity {
-    /// Returns the name of what is made for one role: Deployment, service account, disruption budget, network policy.
+    /// Returns the name of what is made for one role: Deployment and disruption budget.
     #[must_use]
     pub fn role_name(&self, role: Role) -> String {
         format!("{}-{}", self.name, role.command())
+    }
+
+    /// Returns the name of what all pods of the pipeline share: service account and network policy.
+    #[must_use]
+    pub fn workers_name(&self) -> String {
+        format!("{}-workers", self.name)
     }
 
     /// Returns the name of the `ConfigMap` with the document.
@@ -116,7 +122,7 @@ mod tests {
     #[test]
     fn the_longest_name_gives_names_that_kubernetes_takes() {
         let identity = Identity { name: "x".repeat(45), namespace: "n".to_owned(), uid: "u".to_owned() };
-        for name in [identity.role_name(Role::Producer), identity.role_name(Role::Sink), identity.config_name()] {
+        for name in [identity.role_name(Role::Producer), identity.role_name(Role::Sink), identity.workers_name(), identity.config_name()] {
             assert!(name.len() <= 63, "{name}");
         }
         for value in identity.selector_labels(Some(Role::Sink)).into_values() {

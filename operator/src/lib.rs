@@ -33,6 +33,7 @@
 //! | [`plan`] | what applying a document would change |
 //! | [`leader`] | which of several processes writes |
 //! | [`fence`] | whether this one still may |
+//! | [`pulse`] | whether the controller moves |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`telemetry`] | log lines |
 //! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
@@ -72,6 +73,7 @@ pub mod metrics;
 mod observe;
 pub mod plan;
 mod publish;
+pub mod pulse;
 pub mod reconcile;
 mod revisions;
 pub mod run;

@@ -68,7 +68,7 @@ fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: Desired
 fn is_measured_since(look: &Look<'_>, memory: &Remembered) -> bool {
     let interval = look.shared.context.settings.timing.status_interval;
     let Some(from) = memory.no_producer_since.map(|since| after(since, interval)) else { return false };
-    memory.said.values().filter(|(_, status)| status.sink.is_some()).all(|(at, _)| *at >= from)
+    memory.said.iter().filter(|said| said.is_sink).all(|said| said.at >= from)
 }
 
 fn suspended(desired: DesiredState, drain: Drain, timeout: Duration) -> Finding<Suspended> {

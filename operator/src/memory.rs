@@ -1,6 +1,6 @@
 //! What the operator remembers of each pipeline between two looks. All of it can be lost: the next look finds out again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::catalog::CatalogReport;
 use crate::crd::report::StockPipelineStatus;
 use crate::error::Retry;
 use crate::hash;
-use crate::observe::Key;
+use crate::observe::{Key, Packed};
 use crate::scaler::History;
 
 /// What is remembered of one pipeline.
@@ -24,8 +24,10 @@ pub(crate) struct Remembered {
     pub(crate) settled: Settled,
     /// What has failed, and until when it is left alone.
     pub(crate) pause: Option<Pause>,
+    /// An accepted spec that could not be written down.
+    pub(crate) unrecorded: Option<Pause>,
     /// The last look at the catalogue.
-    pub(crate) catalogue: Option<CatalogLook>,
+    pub(crate) catalogue: Option<Box<CatalogLook>>,
     /// The last accepted spec that is not the current one, by the name of its revision.
     pub(crate) last_accepted: Option<(String, Arc<serde_json::Value>)>,
     /// Recommended numbers of sinks.
@@ -36,12 +38,32 @@ pub(crate) struct Remembered {
     pub(crate) no_producer_since: Option<Timestamp>,
     /// When workers were asked last.
     pub(crate) asked: Option<Timestamp>,
-    /// What each pod's worker said last, and when.
-    pub(crate) said: BTreeMap<String, (Timestamp, Status)>,
+    /// What each pod's worker said last, by pod.
+    pub(crate) said: Vec<Said>,
     /// The status that was written last, when, and as which version of the resource.
     pub(crate) written: Option<Written>,
     /// Failed attempts in a row to write the status.
     pub(crate) failures: u32,
+}
+
+/// What a worker has said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Name of its pod.
+    pub(crate) pod: Box<str>,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Whether it is a sink.
+    pub(crate) is_sink: bool,
+    /// Its status.
+    pub(crate) words: Packed,
+}
+
+impl Said {
+    /// Returns its status.
+    pub(crate) fn status(&self) -> Option<Status> {
+        serde_json::from_slice(&self.words.unpack()).ok()
+    }
 }
 
 /// A status that was written.
@@ -51,8 +73,8 @@ pub(crate) struct Written {
     pub(crate) at: Timestamp,
     /// As which version of the resource.
     pub(crate) resource_version: Option<String>,
-    /// The status.
-    pub(crate) status: StockPipelineStatus,
+    /// The status; None once the cache has it.
+    pub(crate) status: Option<Box<StockPipelineStatus>>,
 }
 
 /// Something that has failed and is left alone for a while.
@@ -121,14 +143,23 @@ impl Remembered {
 
     /// Returns whether something that has failed is still left alone.
     pub(crate) fn is_paused(&self, wish: &Wish, now: Timestamp) -> bool {
-        self.pause.as_ref().is_some_and(|pause| pause.until > now && pause.wish == *wish)
+        self.pause.as_ref().is_some_and(|pause| pause.holds(wish, now))
     }
 
     /// Notes a failure, after which the next attempt waits.
     pub(crate) fn failed(&mut self, wish: &Wish, retry: Retry, message: String, now: Timestamp) {
-        let failures = self.pause.as_ref().filter(|pause| pause.wish == *wish).map_or(0, |pause| pause.failures).saturating_add(1);
+        self.pause = Some(self.pause_after(self.pause.as_ref(), wish, (retry, message), now));
+    }
+
+    /// Notes that an accepted spec could not be written down, after which the next attempt waits.
+    pub(crate) fn not_recorded(&mut self, wish: &Wish, retry: Retry, message: String, now: Timestamp) {
+        self.unrecorded = Some(self.pause_after(self.unrecorded.as_ref(), wish, (retry, message), now));
+    }
+
+    fn pause_after(&self, before: Option<&Pause>, wish: &Wish, (retry, message): (Retry, String), now: Timestamp) -> Pause {
+        let failures = before.filter(|pause| pause.wish == *wish).map_or(0, |pause| pause.failures).saturating_add(1);
         let until = after(now, retry.delay(failures, self.chance(failures)));
-        self.pause = Some(Pause { until, failures, retry, message, wish: wish.clone() });
+        Pause { until, failures, retry, message, wish: wish.clone() }
     }
 
     /// Returns a number within 0..1 that spreads pipelines apart and is the same each time.
@@ -138,6 +169,13 @@ impl Remembered {
             .get(..8)
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
             .map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+    }
+}
+
+impl Pause {
+    /// Returns whether it is still to be left alone.
+    pub(crate) fn holds(&self, wish: &Wish, now: Timestamp) -> bool {
+        self.until > now && self.wish == *wish
     }
 }
 

@@ -23,7 +23,7 @@ use crate::identity::{Identity, MANAGER, Role};
 use crate::memory::{Remembered, Written};
 use crate::reconcile::{Look, Looked};
 use crate::status::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
-use crate::status::{Deletion, Finding, Findings, conditions, is_worth_writing, phase};
+use crate::status::{Deletion, Finding, Findings, Worth, conditions, phase, worth};
 use crate::sync;
 
 /// For how long the cache may not have what was written.
@@ -105,32 +105,49 @@ fn unknown(accepted: Finding<Accepted>) -> Findings {
     }
 }
 
-/// Writes a status if it is worth it, and then tells what has changed.
+/// Writes a status if it is worth it, and then tells what has changed. Returns after which time the rest is worth a write.
 ///
 /// # Errors
 /// [`ApplyError`] when the API server does not take it.
-pub(crate) async fn publish(look: &Look<'_>, memory: &mut Remembered, report: Report, news: Vec<Event>) -> Result<(), ApplyError> {
+pub(crate) async fn publish(
+    look: &Look<'_>,
+    memory: &mut Remembered,
+    report: Report,
+    news: Vec<Event>,
+) -> Result<Option<Duration>, ApplyError> {
     let before = look.known.as_ref();
     let since = memory.written.as_ref().map_or(Duration::MAX, |written| age(look.now, written.at));
     let mut events = news;
-    if is_worth_writing(before, &report.status, since) {
-        write(look.shared, &look.object.metadata, &report.status, memory, look.now).await?;
-        events.extend(events::of_transitions(look.reported(), &report.status.conditions));
-    }
+    let later = match worth(before, &report.status, since) {
+        Worth::Now => {
+            write(look.shared, &look.object.metadata, &report.status, memory, look.now).await?;
+            events.extend(events::of_transitions(look.reported(), &report.status.conditions));
+            None
+        }
+        Worth::In(wait) => Some(wait),
+        Worth::Nothing => None,
+    };
     tell(look.shared, look.object, events).await;
-    Ok(())
+    Ok(later)
 }
 
 /// Returns what stands in the status, also while the cache does not have our own last write yet.
 pub(crate) fn last_written<'a>(object: &'a StockPipeline, memory: &'a Remembered, now: Timestamp) -> Option<&'a StockPipelineStatus> {
     let version = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
     let cached = version(object.metadata.resource_version.as_deref());
-    match &memory.written {
+    let latest = memory.written.as_ref().filter(|written| {
         // For a moment only: after a restored backup, older versions are what there is.
-        Some(written) if age(now, written.at) < CACHE_LAGS && cached < version(written.resource_version.as_deref()) => {
-            Some(&written.status)
-        }
-        Some(_) | None => object.status.as_ref(),
+        age(now, written.at) < CACHE_LAGS && cached < version(written.resource_version.as_deref())
+    });
+    latest.and_then(|written| written.status.as_deref()).or(object.status.as_ref())
+}
+
+/// Forgets what was written last once the cache has it.
+pub(crate) fn forget_written(object: &StockPipeline, memory: &mut Remembered, now: Timestamp) {
+    let is_in_cache =
+        last_written(object, memory, now).zip(object.status.as_ref()).is_some_and(|(last, cached)| std::ptr::eq(last, cached));
+    if let Some(written) = memory.written.as_mut().filter(|_| is_in_cache) {
+        written.status = None;
     }
 }
 
@@ -158,7 +175,7 @@ async fn write(
         Ok(Err(source)) => return Err(ApplyError::Refused { act, kind, name, source: Box::new(source) }),
         Err(_) => return Err(ApplyError::TimedOut { act, kind, name }),
     };
-    memory.written = Some(Written { at: now, resource_version: written.resource_version(), status: status.clone() });
+    memory.written = Some(Written { at: now, resource_version: written.resource_version(), status: Some(Box::new(status.clone())) });
     Ok(())
 }
 
@@ -192,7 +209,7 @@ pub(crate) async fn unreadable(
     let generation = metadata.generation.unwrap_or(0);
     let message = format!("the stored resource cannot be read: {error}; apply it again");
     let findings = unknown(Finding { reason: Accepted::InvalidSpec, message });
-    let before = memory.written.as_ref().map(|written| written.status.clone());
+    let before = memory.written.as_ref().and_then(|written| written.status.as_deref().cloned());
     let status = StockPipelineStatus {
         observed_generation: Some(generation),
         phase: Some(phase(&findings).label().to_owned()),

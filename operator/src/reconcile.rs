@@ -106,6 +106,7 @@ pub(crate) async fn reconcile(object: &Stored, shared: &Shared, memory: &mut Rem
         }
     };
     let is_read_only = shared.context.settings.read_only || annotation(&pipeline.metadata, "read-only") == Some("true");
+    publish::forget_written(&pipeline, memory, now);
     let known = publish::last_written(&pipeline, memory, now).cloned();
     let look = Look { shared, object: &pipeline, known, wish: wish(&pipeline.metadata), is_read_only, now };
     if pipeline.metadata.deletion_timestamp.is_some() {
@@ -136,19 +137,20 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
 
     let mut settled = std::mem::take(&mut memory.settled);
     let mut applier = Applier::new(shared, &identity, &mut settled, look.is_read_only);
-    let acceptance = accept::judge(shared, look.object, memory, &mut applier, look.is_read_only).await;
+    let acceptance = accept::judge(look, memory, &mut applier).await;
     let kept = match &acceptance {
         Ok(Acceptance { in_force: Some(spec), .. }) => Some(Box::pin(bring_about(look, memory, &seen, spec, &mut applier)).await),
         Ok(Acceptance { in_force: None, .. }) | Err(_) => None,
     };
     let changes = applier.into_changes();
     memory.settled = settled;
-    let Acceptance { finding, in_force, .. } = acceptance?;
+    let Acceptance { finding, in_force, retry: unrecorded } = acceptance?;
     let mut kept = match kept {
         Some(kept) => kept?,
         None => Kept::nothing(),
     };
     kept.changes = changes;
+    kept.retry = kept.retry.or(unrecorded);
     shared.context.metrics.drift_corrected(corrections(&kept));
 
     let declared_before = seen.sink.declared();
@@ -169,8 +171,9 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
     let report = Report::of(look, &identity, evidence, in_force.as_ref(), &kept.catalog);
     let mut news = events::of_corrections(&kept.changes, &kept.catalog.changes);
     news.extend(lifecycle::scaled(in_force.as_ref(), declared_before, seen.sink.declared()));
-    publish::publish(look, memory, report, news).await?;
-    Ok(Looked { retry: kept.retry, wait: Some(next_look(look, memory, kept.retry)) })
+    let later = publish::publish(look, memory, report, news).await?;
+    let wait = next_look(look, memory, kept.retry).min(later.unwrap_or(Duration::MAX));
+    Ok(Looked { retry: kept.retry, wait: Some(wait) })
 }
 
 /// Brings about what is in force: the catalogue first, then what runs.
@@ -262,9 +265,10 @@ fn next_look(look: &Look<'_>, memory: &Remembered, retry: Option<Retry>) -> Dura
     let interval = look.shared.context.settings.timing.status_interval;
     let spread = interval.mul_f64(0.9 + 0.2 * memory.chance(0));
     let until = |at: Timestamp| Duration::try_from(at.duration_since(look.now)).unwrap_or_default();
-    let pause = memory.pause.as_ref().filter(|_| retry.is_some()).map(|pause| until(pause.until));
+    let pauses =
+        [&memory.pause, &memory.unrecorded].map(|pause| pause.as_ref().filter(|_| retry.is_some()).map(|pause| until(pause.until)));
     let catalogue = memory.catalogue.as_ref().map(|look| until(look.next));
-    [pause, catalogue].into_iter().flatten().fold(spread, Duration::min).max(Duration::from_millis(50))
+    pauses.into_iter().chain([catalogue]).flatten().fold(spread, Duration::min).max(Duration::from_millis(50))
 }
 
 fn wish(metadata: &ObjectMeta) -> Wish {

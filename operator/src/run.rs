@@ -141,7 +141,7 @@ pub async fn run(process: Process) -> Result<(), RunError> {
 /// Keeps the pipelines for as long as this process leads and is not stopped.
 async fn lead(context: Context, elector: &mut Elector, shutdown: &CancellationToken) -> Ended {
     let stop = shutdown.child_token();
-    let mut controller = tokio::spawn(controller::run(context, stop.clone()));
+    let mut controller = tokio::spawn(controller::run_with_pulse(context, elector.health.pulse.clone(), stop.clone()));
     let ended = tokio::select! {
         biased;
         lost = elector.keep() => Ended::Lost(lost),

@@ -36,7 +36,7 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
     let wait = report.retry.map(|retry| retry.delay(failures, memory.chance(failures)));
     let next = after(look.now, wait.unwrap_or_else(|| drift_interval(look, memory, spec)));
     let annotations = look.wish.annotations.clone();
-    memory.catalogue = Some(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() });
+    memory.catalogue = Some(Box::new(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() }));
     report
 }
 

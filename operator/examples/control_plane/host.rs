@@ -1,7 +1,7 @@
 //! Plays the cluster and AWS, applies the pipelines, and measures.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -63,6 +63,8 @@ pub(crate) async fn measure(pipelines: u32, rest: Duration) -> anyhow::Result<()
         "--namespace=system".to_owned(),
     ];
     let child = Command::new(std::env::current_exe()?)
+        // The operator ends when this pipe does, however this program ends.
+        .stdin(Stdio::piped())
         .args(["run", "--http-address=127.0.0.1:0"])
         .args(&settings)
         .env("KUBECONFIG", &kubeconfig)

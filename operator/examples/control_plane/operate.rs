@@ -7,8 +7,15 @@ use stockpipeline_operator::run::{self, LeaseSettings, Process};
 use stockpipeline_operator::telemetry;
 use tokio_util::sync::CancellationToken;
 
+/// Ends this process at once when whoever started it is gone, and with it the other end of the pipe.
+fn end_with_parent() {
+    drop(std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+    std::process::exit(0);
+}
+
 /// Keeps pipelines until it is killed.
 pub(crate) async fn run() -> anyhow::Result<()> {
+    std::thread::spawn(end_with_parent);
     telemetry::start(LogFormat::Text, "warn");
     let Command::Run(arguments) = Arguments::parse().command else { bail!("this is not run") };
     let process = Process {

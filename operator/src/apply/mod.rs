@@ -5,8 +5,8 @@
 //! what deleting a pipeline without its children leaves. Any other object of one of our names is refused.
 
 mod difference;
+pub(crate) mod foreign;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -137,7 +137,46 @@ impl Act {
 /// What was declared and what the API server made of it, where the two will never be equal: a quantity in another spelling, say.
 ///
 /// By kind and name, hashes of both. Whoever finds the same pair again has nothing to write.
-pub(crate) type Settled = BTreeMap<String, (String, String)>;
+#[derive(Debug, Default)]
+pub(crate) struct Settled(Vec<SettledObject>);
+
+/// Hashes of an object's kind and name, of its declaration, and of what became of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SettledObject {
+    place: u64,
+    declared: u64,
+    live: u64,
+}
+
+impl SettledObject {
+    fn of(place: &str, declared: &str, live: Value) -> Self {
+        let number = hash::number;
+        Self { place: number(place), declared: number(declared), live: number(&difference::settled(live).to_string()) }
+    }
+}
+
+impl Settled {
+    fn knows(&self, place: &str) -> bool {
+        let place = hash::number(place);
+        self.0.iter().any(|known| known.place == place)
+    }
+
+    fn has(&self, object: SettledObject) -> bool {
+        self.0.contains(&object)
+    }
+
+    fn put(&mut self, object: SettledObject) {
+        match self.0.iter_mut().find(|known| known.place == object.place) {
+            Some(known) => *known = object,
+            None => self.0.push(object),
+        }
+    }
+
+    fn forget(&mut self, place: &str) {
+        let place = hash::number(place);
+        self.0.retain(|known| known.place != place);
+    }
+}
 
 /// Writes the objects of one pipeline.
 pub(crate) struct Applier<'a> {
@@ -183,7 +222,7 @@ impl<'a> Applier<'a> {
             None => self.get::<K>(&name).await?.map(Arc::new),
         };
         let Some(live) = found else {
-            let act = if self.settled.contains_key(&place) { Act::Correct } else { Act::Create };
+            let act = if self.settled.knows(&place) { Act::Correct } else { Act::Create };
             self.note::<K>(&name, act, Vec::new());
             return self.write(&name, declared, (place, declared_hash), None).await;
         };
@@ -198,14 +237,24 @@ impl<'a> Applier<'a> {
         if !K::IS_COMPARED {
             return Ok(Some(live));
         }
-        let live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
+        let mut live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
+        let mut live = live;
+        if let Some(freed) = foreign::freed(&declared, &live_json) {
+            self.note::<K>(&name, Act::Correct, freed.fields);
+            let Some(written) = self.free::<K>(&name, &live_json, &freed.object).await? else { return Ok(None) };
+            live_json = serde_json::to_value(&*written).expect("Kubernetes' types have text keys only, so they are always JSON");
+            live = written;
+        }
         let fields = difference::differences(&declared, &live_json);
-        let as_left = (declared_hash.clone(), hash::short(&difference::settled(live_json).to_string()));
-        if fields.is_empty() {
-            self.settled.entry(place).or_insert(as_left);
+        if fields.is_empty() && self.settled.knows(&place) {
             return Ok(Some(live));
         }
-        if self.settled.get(&place) == Some(&as_left) {
+        let as_left = SettledObject::of(&place, &declared_hash, live_json);
+        if fields.is_empty() {
+            self.settled.put(as_left);
+            return Ok(Some(live));
+        }
+        if self.settled.has(as_left) {
             return Ok(Some(live));
         }
         let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
@@ -224,7 +273,7 @@ impl<'a> Applier<'a> {
         if self.is_read_only {
             return Ok(());
         }
-        self.settled.remove(&format!("{}/{name}", K::KIND));
+        self.settled.forget(&format!("{}/{name}", K::KIND));
         let preconditions = Preconditions { uid: live.uid(), resource_version: None };
         let parameters = DeleteParams {
             preconditions: Some(preconditions),
@@ -262,14 +311,31 @@ impl<'a> Applier<'a> {
             declared["metadata"]["uid"] = uid.into();
         }
         let api: Api<K> = self.api();
-        let mut written: K = self.send::<K, _>("apply", name, api.patch(name, &parameters, &Patch::Apply(&declared))).await?;
-        written.meta_mut().managed_fields = None;
+        let written: K = self.send::<K, _>("apply", name, api.patch(name, &parameters, &Patch::Apply(&declared))).await?;
         let live = serde_json::to_value(&written).expect("Kubernetes' types have text keys only, so they are always JSON");
-        self.settled.insert(place, (declared_hash, hash::short(&difference::settled(live).to_string())));
+        self.settled.put(SettledObject::of(&place, &declared_hash, live));
+        Ok(Some(self.remember(written)))
+    }
+
+    /// Puts what was written into the cache: the watch will say the same, and until then a second look has to see it.
+    fn remember<K: Cached>(&self, mut written: K) -> Arc<K> {
+        foreign::keep_owners(written.meta_mut());
         written.prune();
-        // The watch will say the same; until then a second look has to see what was written.
         K::cache(&self.shared.caches).put_written(&written);
-        Ok(Some(Arc::new(written)))
+        Arc::new(written)
+    }
+
+    /// Takes out what others have put in. What they change meanwhile is a conflict.
+    async fn free<K: Cached>(&self, name: &str, live: &Value, freed: &Value) -> Result<Option<Arc<K>>, ApplyError> {
+        if self.is_read_only {
+            return Ok(None);
+        }
+        let mut patch = foreign::merge_patch(live, freed);
+        patch["metadata"] = serde_json::json!({ "uid": live["metadata"]["uid"], "resourceVersion": live["metadata"]["resourceVersion"] });
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let api: Api<K> = self.api();
+        let written: K = self.send::<K, _>("correct", name, api.patch(name, &parameters, &Patch::Merge(&patch))).await?;
+        Ok(Some(self.remember(written)))
     }
 
     async fn get<K: Cached>(&self, name: &str) -> Result<Option<K>, ApplyError> {

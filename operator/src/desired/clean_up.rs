@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use stockpipeline::check::FieldError;
 use stockpipeline::launch::CONFIG_PATH;
@@ -74,7 +75,7 @@ impl CleanUp {
 
     fn template(self, mut template: PodTemplateSpec) -> PodTemplateSpec {
         if let Some(metadata) = template.metadata.as_mut() {
-            // No Deployment, budget, policy or scale takes this pod for a sink.
+            // No Deployment, budget or scale takes this pod for a sink; the network policy is about every pod of the pipeline.
             component(metadata);
             metadata.annotations = None;
         }
@@ -92,16 +93,19 @@ impl CleanUp {
 }
 
 impl Children {
-    /// Returns what Jobs need beside themselves: the document and the sinks' account. A deletion that removes the children first must
-    /// not take them away.
+    /// Returns what Jobs need beside themselves: the document, the account and the network policy. A deletion that removes the children
+    /// first must not take them away.
     #[must_use]
-    pub fn for_clean_up(mut self) -> (ConfigMap, Option<ServiceAccount>) {
-        yields(&mut self.config.metadata);
-        let mut account = self.sink.service_account;
-        if let Some(account) = account.as_mut() {
+    pub fn for_clean_up(self) -> (ConfigMap, Option<ServiceAccount>, Option<NetworkPolicy>) {
+        let Self { mut config, mut service_account, mut network_policy, .. } = self;
+        yields(&mut config.metadata);
+        if let Some(account) = service_account.as_mut() {
             yields(&mut account.metadata);
         }
-        (self.config, account)
+        if let Some(policy) = network_policy.as_mut() {
+            yields(&mut policy.metadata);
+        }
+        (config, service_account, network_policy)
     }
 }
 

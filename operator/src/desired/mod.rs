@@ -79,6 +79,10 @@ pub(crate) fn sorted(mut value: serde_json::Value) -> serde_json::Value {
 pub struct Children {
     /// The document that workers read.
     pub config: ConfigMap,
+    /// Service account of the workers for which the pipeline names none; None where it names one for each.
+    pub service_account: Option<ServiceAccount>,
+    /// Network policy of all pods, those of a clean-up among them; None where the operator makes none.
+    pub network_policy: Option<NetworkPolicy>,
     /// What belongs to the sinks, which start first.
     pub sink: Workers,
     /// What belongs to the producers; None for a topic that others fill.
@@ -88,10 +92,6 @@ pub struct Children {
 /// Every object of one role.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workers {
-    /// Service account; None where the pipeline names one.
-    pub service_account: Option<ServiceAccount>,
-    /// Network policy; None where the operator makes none.
-    pub network_policy: Option<NetworkPolicy>,
     /// The pods.
     pub deployment: Deployment,
     /// Disruption budget; None for a single pod, which it would only pin to its node.
@@ -113,7 +113,13 @@ impl Children {
         let sink = keep(workers(wanted, Role::Sink, &operations.sink_worker, &rendered));
         let producer = operations.producer_worker.as_ref().and_then(|worker| keep(workers(wanted, Role::Producer, worker, &rendered)));
         match sink {
-            Some(sink) if errors.is_empty() => Ok(Self { config: config_map(wanted.identity, &rendered), sink, producer }),
+            Some(sink) if errors.is_empty() => Ok(Self {
+                config: config_map(wanted.identity, &rendered),
+                service_account: service_account(wanted),
+                network_policy: network_policy(wanted),
+                sink,
+                producer,
+            }),
             Some(_) | None => Err(errors),
         }
     }
@@ -134,6 +140,22 @@ fn config_map(identity: &Identity, rendered: &Document) -> ConfigMap {
     }
 }
 
+/// One for all roles: an account without a token of its own differs in nothing but its name.
+fn service_account(wanted: &Wanted<'_>) -> Option<ServiceAccount> {
+    let operations = &wanted.pipeline.operations;
+    let mut workers = std::iter::once(&operations.sink_worker).chain(&operations.producer_worker);
+    workers.any(|worker| worker.service_account.is_none()).then(|| ServiceAccount {
+        metadata: wanted.identity.metadata(wanted.identity.workers_name(), None),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    })
+}
+
+fn network_policy(wanted: &Wanted<'_>) -> Option<NetworkPolicy> {
+    let settings = wanted.settings.network.as_ref()?;
+    Some(network::policy(wanted.identity, wanted.pipeline, settings))
+}
+
 fn workers(wanted: &Wanted<'_>, role: Role, worker: &Worker, rendered: &Document) -> Result<Workers, FieldError> {
     let &Wanted { identity, pipeline, settings, counts, .. } = wanted;
     let replicas = match role {
@@ -142,11 +164,6 @@ fn workers(wanted: &Wanted<'_>, role: Role, worker: &Worker, rendered: &Document
     };
     let config_hash = document::config_hash(rendered, role);
     let template = pod::Template { identity, pipeline, settings, role, worker, config_hash: &config_hash }.build()?;
-    let service_account = worker.service_account.is_none().then(|| ServiceAccount {
-        metadata: identity.metadata(identity.role_name(role), Some(role)),
-        automount_service_account_token: Some(false),
-        ..ServiceAccount::default()
-    });
     let deployment = Deployment {
         metadata: identity.metadata(identity.role_name(role), Some(role)),
         spec: Some(DeploymentSpec {
@@ -160,8 +177,7 @@ fn workers(wanted: &Wanted<'_>, role: Role, worker: &Worker, rendered: &Document
         status: None,
     };
     let disruption_budget = (replicas > 1).then(|| budget(identity, role, worker.max_unavailable));
-    let network_policy = settings.network.as_ref().map(|network| network::policy(identity, pipeline, network, role));
-    Ok(Workers { service_account, network_policy, deployment, disruption_budget, config_hash })
+    Ok(Workers { deployment, disruption_budget, config_hash })
 }
 
 /// One pod goes before its successor comes: a surplus member would take partitions or slots twice, and each move costs a replay.

@@ -1,5 +1,6 @@
-//! The network policy of a role's pods: in comes the operator and who reads metrics, out goes what the pipeline names.
+//! The network policy of a pipeline's pods: in comes the operator and who reads metrics, out goes what the pipeline names.
 //!
+//! One for the workers of both roles and for the Jobs that clean up: what tells them apart is the port of the feed alone.
 //! Policies know ports and no host names, so what goes out is bounded by port.
 
 use std::collections::BTreeSet;
@@ -13,15 +14,15 @@ use stockpipeline::Pipeline;
 use stockpipeline::checked::{Location, Source};
 use stockpipeline::launch::HTTP_PORT;
 
-use crate::identity::{Identity, MANAGER, Role};
+use crate::identity::{Identity, MANAGER};
 use crate::settings::NetworkSettings;
 
 const DNS_PORT: u16 = 53;
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
-/// Returns the network policy of a role's pods.
-pub(super) fn policy(identity: &Identity, pipeline: &Pipeline, settings: &NetworkSettings, role: Role) -> NetworkPolicy {
+/// Returns the network policy of a pipeline's pods.
+pub(super) fn policy(identity: &Identity, pipeline: &Pipeline, settings: &NetworkSettings) -> NetworkPolicy {
     let mut from = vec![NetworkPolicyPeer {
         namespace_selector: Some(namespace(&settings.operator_namespace)),
         pod_selector: Some(labelled("app.kubernetes.io/name", MANAGER)),
@@ -34,11 +35,11 @@ pub(super) fn policy(identity: &Identity, pipeline: &Pipeline, settings: &Networ
             .map(|name| NetworkPolicyPeer { namespace_selector: Some(namespace(name)), ..NetworkPolicyPeer::default() }),
     );
     let mut out = vec![port("UDP", DNS_PORT), port("TCP", DNS_PORT)];
-    out.extend(ports(pipeline, settings, role).into_iter().map(|number| port("TCP", number)));
+    out.extend(ports(pipeline, settings).into_iter().map(|number| port("TCP", number)));
     NetworkPolicy {
-        metadata: identity.metadata(identity.role_name(role), Some(role)),
+        metadata: identity.metadata(identity.workers_name(), None),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(identity.selector(role)),
+            pod_selector: Some(LabelSelector { match_labels: Some(identity.selector_labels(None)), match_expressions: None }),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule { from: Some(from), ports: Some(vec![port("TCP", HTTP_PORT)]) }]),
             egress: Some(vec![NetworkPolicyEgressRule { to: None, ports: Some(out) }]),
@@ -46,16 +47,15 @@ pub(super) fn policy(identity: &Identity, pipeline: &Pipeline, settings: &Networ
     }
 }
 
-/// Returns the TCP ports that a role has to reach: brokers, AWS (and port 80, at which nodes hand out credentials), the feed.
-fn ports(pipeline: &Pipeline, settings: &NetworkSettings, role: Role) -> BTreeSet<u16> {
+/// Returns the TCP ports that workers have to reach: brokers, AWS (and port 80, at which nodes hand out credentials), the feed.
+fn ports(pipeline: &Pipeline, settings: &NetworkSettings) -> BTreeSet<u16> {
     let mut ports = BTreeSet::from([HTTP, HTTPS]);
     ports.extend(settings.egress_ports.iter().copied());
     ports.extend(pipeline.kafka.bootstrap_servers.iter().filter_map(|server| server.rsplit_once(':')?.1.parse::<u16>().ok()));
     let control_plane = &pipeline.operations.control_plane;
     let endpoints = [&pipeline.aws.s3_endpoint, &pipeline.aws.sts_endpoint, &control_plane.glue_endpoint];
     ports.extend(endpoints.into_iter().flatten().filter_map(|address| port_of(address)));
-    if role == Role::Producer
-        && let Source::CsvReplay(replay) = &pipeline.source
+    if let Source::CsvReplay(replay) = &pipeline.source
         && let Location::Http(address) = &replay.location
     {
         ports.extend(port_of(address));

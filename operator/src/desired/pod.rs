@@ -73,7 +73,7 @@ impl Template<'_> {
     fn pod(&self, path: &str) -> Result<PodSpec, FieldError> {
         let placement = &self.worker.placement;
         let pull_secrets = self.settings.image_pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
-        let service_account = self.worker.service_account.clone().unwrap_or_else(|| self.identity.role_name(self.role));
+        let service_account = self.worker.service_account.clone().unwrap_or_else(|| self.identity.workers_name());
         Ok(PodSpec {
             affinity: placement::affinity(path, placement)?,
             automount_service_account_token: Some(false),

@@ -41,9 +41,9 @@ fn build(document: &Document) -> Result<Children, Vec<FieldError>> {
 
 fn objects(children: &Children) -> Vec<Value> {
     let mut objects = vec![serde_json::to_value(&children.config).unwrap()];
+    objects.extend(children.service_account.iter().map(|account| serde_json::to_value(account).unwrap()));
+    objects.extend(children.network_policy.iter().map(|policy| serde_json::to_value(policy).unwrap()));
     for workers in [Some(&children.sink), children.producer.as_ref()].into_iter().flatten() {
-        objects.extend(workers.service_account.iter().map(|account| serde_json::to_value(account).unwrap()));
-        objects.extend(workers.network_policy.iter().map(|policy| serde_json::to_value(policy).unwrap()));
         objects.push(serde_json::to_value(&workers.deployment).unwrap());
         objects.extend(workers.disruption_budget.iter().map(|budget| serde_json::to_value(budget).unwrap()));
     }

@@ -1,9 +1,9 @@
 //! What the API server has, by the pipeline that it belongs to: filled by a watch, read without a request.
 //!
-//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here. Objects are kept as the JSON
-//! that they came as: a typed Deployment takes several times as much, most of it for fields that are not set.
+//! kube's own store finds an object by its name alone; pods and revisions are found by their pipeline here. Objects are kept as packed
+//! JSON: a typed Deployment takes some twenty times as much, most of it for fields that are not set.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,6 +11,8 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stockpipeline::document::GROUP;
+
+use super::pack::{Packed, Pattern};
 
 /// A pipeline by namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +32,10 @@ type Place = (String, String);
 
 #[derive(Debug, Default)]
 struct Objects {
-    by_pipeline: HashMap<Key, BTreeMap<String, Box<[u8]>>>,
-    pipelines: HashMap<Place, Key>,
+    pattern: Pattern,
+    /// A pipeline has a handful of objects of a kind.
+    by_pipeline: HashMap<Arc<Key>, Vec<(Box<str>, Packed)>>,
+    pipelines: HashMap<Place, Arc<Key>>,
 }
 
 impl Key {
@@ -58,13 +62,13 @@ impl<K> Default for Cache<K> {
 impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     /// Returns an object of a pipeline.
     pub(crate) fn get(&self, pipeline: &Key, name: &str) -> Option<Arc<K>> {
-        parse(self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline.get(pipeline)?.get(name)?)
+        parse(self.0.read().unwrap_or_else(PoisonError::into_inner).find(pipeline, name)?)
     }
 
     /// Returns every object of a pipeline by name.
     pub(crate) fn all(&self, pipeline: &Key) -> Vec<Arc<K>> {
         let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        objects.by_pipeline.get(pipeline).into_iter().flat_map(BTreeMap::values).filter_map(|json| parse(json)).collect()
+        objects.by_pipeline.get(pipeline).into_iter().flatten().filter_map(|(_, packed)| parse(packed)).collect()
     }
 
     /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
@@ -84,14 +88,19 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
         let key = Key::of(object);
         let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let known = objects.pipelines.get(&place).and_then(|key| objects.by_pipeline.get(key)?.get(&place.1));
-        if known.and_then(|json| parse::<K>(json)).is_some_and(|known| is_kept(&known)) {
+        let known = objects.pipelines.get(&place).and_then(|key| objects.find(key, &place.1));
+        if known.and_then(parse::<K>).is_some_and(|known| is_kept(&known)) {
             return key;
         }
         objects.take(&place);
         let key = key?;
-        objects.by_pipeline.entry(key.clone()).or_default().insert(place.1.clone(), json.into_boxed_slice());
-        objects.pipelines.insert(place, key.clone());
+        let shared = objects.by_pipeline.get_key_value(&key).map_or_else(|| Arc::new(key.clone()), |(shared, _)| Arc::clone(shared));
+        let packed = objects.pattern.pack(&json);
+        let of_pipeline = objects.by_pipeline.entry(Arc::clone(&shared)).or_default();
+        of_pipeline.reserve_exact(1);
+        of_pipeline.push((place.1.as_str().into(), packed));
+        of_pipeline.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        objects.pipelines.insert(place, shared);
         Some(key)
     }
 
@@ -111,20 +120,24 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
 }
 
 /// What was written by a type is read by it.
-fn parse<K: DeserializeOwned>(json: &[u8]) -> Option<Arc<K>> {
-    serde_json::from_slice(json).ok().map(Arc::new)
+fn parse<K: DeserializeOwned>(packed: &Packed) -> Option<Arc<K>> {
+    serde_json::from_slice(&packed.unpack()).ok().map(Arc::new)
 }
 
 impl Objects {
+    fn find(&self, pipeline: &Key, name: &str) -> Option<&Packed> {
+        self.by_pipeline.get(pipeline)?.iter().find(|(known, _)| **known == *name).map(|(_, packed)| packed)
+    }
+
     fn take(&mut self, place: &Place) -> Option<Key> {
         let key = self.pipelines.remove(place)?;
         if let Some(objects) = self.by_pipeline.get_mut(&key) {
-            objects.remove(&place.1);
+            objects.retain(|(name, _)| **name != *place.1);
             if objects.is_empty() {
                 self.by_pipeline.remove(&key);
             }
         }
-        Some(key)
+        Some(Arc::unwrap_or_clone(key))
     }
 }
 

@@ -3,16 +3,19 @@
 //! | module | what it does |
 //! |---|---|
 //! | `cache` | finds objects by their pipeline |
+//! | `pack` | keeps objects small |
 //! | `watch` | keeps the caches |
 //! | `stored` | a pipeline as the cache keeps it |
 //! | `seen` | puts together what there is of one pipeline |
 
 mod cache;
+mod pack;
 mod seen;
 mod stored;
 mod watch;
 
 pub(crate) use cache::Key;
+pub(crate) use pack::{Packed, Pattern};
 pub(crate) use seen::Seen;
 pub(crate) use stored::Stored;
 pub(crate) use watch::{Cached, Caches, Watches};

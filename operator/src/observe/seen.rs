@@ -14,7 +14,7 @@ use super::Key;
 use crate::controller::Shared;
 use crate::findings::{Obstacle, PodFacts, WorkersSeen};
 use crate::identity::{Identity, Role};
-use crate::memory::Remembered;
+use crate::memory::{Remembered, Said};
 use crate::workers::Target;
 
 /// For how long what a worker has said holds while it does not answer.
@@ -74,18 +74,17 @@ impl Seen {
             }
             for answer in shared.workers.ask(targets).await {
                 match answer.said {
-                    Ok(status) => {
-                        memory.said.insert(answer.pod, (now, status));
-                    }
+                    Ok(status) => hear(shared, memory, answer.pod, &status, now),
                     Err(error) => tracing::debug!(pod = answer.pod, error = %error, "failed to read a worker's status"),
                 }
             }
         }
         let (sink, producer) = (&self.sink.pods, &self.producer.pods);
         let is_there = |name: &str| sink.iter().chain(producer).any(|pod| pod.name == name);
-        memory.said.retain(|pod, (at, _)| is_there(pod) && age(now, *at) < HOLDS);
+        memory.said.retain(|said| is_there(&said.pod) && age(now, said.at) < HOLDS);
         for role in [&mut self.sink, &mut self.producer] {
-            role.said = role.pods.iter().filter_map(|pod| memory.said.get(&pod.name)).map(|(_, status)| status.clone()).collect();
+            let said = |pod: &PodFacts| memory.said.iter().find(|said| *said.pod == *pod.name);
+            role.said = role.pods.iter().filter_map(said).filter_map(Said::status).collect();
         }
         self.ask_events(shared, identity, now).await;
     }
@@ -130,6 +129,16 @@ impl RoleSeen {
     pub(crate) fn declared(&self) -> Option<u32> {
         let replicas = self.deployment.as_ref()?.spec.as_ref()?.replicas?;
         u32::try_from(replicas).ok()
+    }
+}
+
+/// Remembers what a worker has said, in place of what it has said before.
+fn hear(shared: &Shared, memory: &mut Remembered, pod: String, status: &Status, now: Timestamp) {
+    let json = serde_json::to_vec(status).expect("a status has text keys only, so it is always JSON");
+    let said = Said { pod: pod.into_boxed_str(), at: now, is_sink: status.sink.is_some(), words: shared.words.pack(&json) };
+    match memory.said.iter_mut().find(|known| known.pod == said.pod) {
+        Some(known) => *known = said,
+        None => memory.said.push(said),
     }
 }
 

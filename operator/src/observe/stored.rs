@@ -8,23 +8,49 @@ use kube::api::ObjectMeta;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::pack::{Packed, Pattern};
 use crate::crd::StockPipeline;
+use crate::status::Phase;
 
 /// A resource that may be unreadable: then only its metadata is known.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     metadata: ObjectMeta,
-    phase: Option<String>,
-    rest: Box<[u8]>,
+    phase: Option<Phase>,
+    rest: Rest,
+}
+
+/// Everything but the metadata.
+#[derive(Debug, Clone)]
+enum Rest {
+    /// As it came.
+    Plain(Box<[u8]>),
+    /// As it is kept.
+    Packed(Packed),
 }
 
 impl Stored {
+    /// Drops what nothing reads, and packs the rest.
+    pub(crate) fn shrink(&mut self, pattern: &Pattern) {
+        self.metadata.managed_fields = None;
+        if let Some(annotations) = self.metadata.annotations.as_mut() {
+            annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        }
+        self.metadata.annotations.take_if(|annotations| annotations.is_empty());
+        if let Rest::Plain(json) = &self.rest {
+            self.rest = Rest::Packed(pattern.pack(json));
+        }
+    }
+
     /// Returns the resource.
     ///
     /// # Errors
     /// What is wrong with it, when it is not what the definition says.
     pub(crate) fn read(&self) -> Result<StockPipeline, serde_json::Error> {
-        let mut members: Map<String, Value> = serde_json::from_slice(&self.rest)?;
+        let mut members: Map<String, Value> = match &self.rest {
+            Rest::Plain(json) => serde_json::from_slice(json)?,
+            Rest::Packed(packed) => serde_json::from_slice(&packed.unpack())?,
+        };
         // A type of the API has to have metadata; it is put in as it is below.
         members.insert("metadata".to_owned(), Value::Object(Map::new()));
         let mut object: StockPipeline = serde_json::from_value(Value::Object(members))?;
@@ -33,8 +59,8 @@ impl Stored {
     }
 
     /// Returns the phase that stands in its status.
-    pub(crate) fn phase(&self) -> Option<&str> {
-        self.phase.as_deref()
+    pub(crate) fn phase(&self) -> Option<Phase> {
+        self.phase
     }
 }
 
@@ -44,9 +70,10 @@ impl<'de> Deserialize<'de> for Stored {
         let mut members = Map::deserialize(deserializer)?;
         let metadata = members.remove("metadata").unwrap_or_default();
         let metadata = serde_json::from_value(metadata).map_err(D::Error::custom)?;
-        let phase = members.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str).map(str::to_owned);
+        let phase = members.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str);
+        let phase = phase.and_then(|label| Phase::ALL.into_iter().find(|phase| phase.label() == label));
         let rest = serde_json::to_vec(&members).map_err(D::Error::custom)?.into_boxed_slice();
-        Ok(Self { metadata, phase, rest })
+        Ok(Self { metadata, phase, rest: Rest::Plain(rest) })
     }
 }
 
@@ -92,8 +119,10 @@ mod tests {
             "apiVersion": "stockpipeline.dev/v1alpha1", "kind": "StockPipeline", "metadata": metadata,
             "spec": { "b": 1, "a": [1.5, null] }, "status": { "phase": "Running" },
         });
-        let stored: Stored = serde_json::from_value(well.clone()).unwrap();
-        assert_eq!(stored.phase(), Some("Running"));
+        let mut stored: Stored = serde_json::from_value(well.clone()).unwrap();
+        assert_eq!(stored.phase(), Some(Phase::Running));
+        assert_eq!(stored.read().unwrap(), serde_json::from_value(well.clone()).unwrap());
+        stored.shrink(&Pattern::default());
         assert_eq!(stored.read().unwrap(), serde_json::from_value(well.clone()).unwrap());
         let mut poisoned = well;
         poisoned["status"]["conditions"] = json!("none");

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::cache::{Cache, Key};
+use crate::apply::foreign;
 use crate::error::chain;
 use crate::identity::{APPLICATION, MANAGER};
 
@@ -209,7 +210,7 @@ async fn keep<K: Cached>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>
     let mut events = watch(api, config)
         .default_backoff()
         .modify(|object: &mut K| {
-            object.meta_mut().managed_fields = None;
+            foreign::keep_owners(object.meta_mut());
             object.prune();
         })
         .boxed();

@@ -19,7 +19,7 @@ use stockpipeline::status::{Status, TopicReport};
 use super::difference::{LAST_APPLIED, fields, three_way};
 use super::{Act, ObjectChange, PlanError, objection};
 use crate::accept::{self, Spec};
-use crate::apply::{Ownership, declaration, hash_annotation, ownership};
+use crate::apply::{Ownership, declaration, foreign, hash_annotation, ownership};
 use crate::children::{columns_hash, note_columns};
 use crate::crd::StockPipeline;
 use crate::desired::{Children, Counts, Wanted};
@@ -155,7 +155,11 @@ impl Cluster<'_> {
         };
         let declared_hash = child.object["metadata"]["annotations"][hash_annotation()].as_str();
         let is_same_declaration = live.annotations().get(&hash_annotation()).map(String::as_str) == declared_hash;
-        let mut changed = fields(&json(&live), &json(&after));
+        let mut after = json(&after);
+        if let Some(freed) = foreign::freed(&child.object, &after) {
+            after = freed.object;
+        }
+        let mut changed = fields(&json(&live), &after);
         // That what is declared has changed is no news beside what has.
         if changed.len() > 1 {
             changed.retain(|field| !field.path.contains(&hash_annotation()));
@@ -174,8 +178,7 @@ impl Cluster<'_> {
             ApiResource::erase::<ServiceAccount>(&()),
         ];
         let mut dropped = Vec::new();
-        for role in [Role::Sink, Role::Producer] {
-            let name = identity.role_name(role);
+        for name in [identity.workers_name(), identity.role_name(Role::Sink), identity.role_name(Role::Producer)] {
             for resource in &kinds {
                 let is_declared =
                     declared.iter().any(|child| child.resource.kind == resource.kind && child.object["metadata"]["name"] == *name);
@@ -242,9 +245,9 @@ fn declared(mut children: Children, spec: &Spec) -> Vec<Declared> {
     let mut all = Vec::new();
     note_columns(&mut children.sink.deployment, &columns_hash(spec));
     add(&mut all, Some(children.config));
+    add(&mut all, children.service_account);
+    add(&mut all, children.network_policy);
     for workers in [Some(children.sink), children.producer].into_iter().flatten() {
-        add(&mut all, workers.service_account);
-        add(&mut all, workers.network_policy);
         add(&mut all, Some(workers.deployment));
         add(&mut all, workers.disruption_budget);
     }

@@ -7,7 +7,7 @@ pub mod reason;
 mod tests;
 mod worth;
 
-pub use worth::is_worth_writing;
+pub use worth::{Worth, worth};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -199,7 +199,7 @@ pub fn phase(findings: &Findings) -> Phase {
     let parts = parts(findings);
     let any = |outlook: Outlook| parts.iter().any(|part| part.meaning.outlook == outlook && !is_idle_topic(findings, part));
     match findings.accepted.reason {
-        Accepted::Valid | Accepted::SecretNotFound => {}
+        Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded => {}
         Accepted::InvalidSpec | Accepted::ResourceConflict | Accepted::UnsupportedChange | Accepted::RoleNotAllowed => {
             return Phase::Invalid;
         }

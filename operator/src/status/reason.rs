@@ -67,6 +67,8 @@ pub enum Accepted {
     SecretNotFound,
     /// The operator's settings do not grant the role to the namespace.
     RoleNotAllowed,
+    /// The spec passes, and the API server does not take the `ControllerRevision` without which it is not in force.
+    NotRecorded,
 }
 
 impl Reason for Accepted {
@@ -78,6 +80,7 @@ impl Reason for Accepted {
             Self::UnsupportedChange => of("UnsupportedChange", Truth::False, Outlook::Stalled),
             Self::SecretNotFound => of("SecretNotFound", Truth::False, Outlook::Waiting),
             Self::RoleNotAllowed => of("RoleNotAllowed", Truth::False, Outlook::Stalled),
+            Self::NotRecorded => of("NotRecorded", Truth::False, Outlook::Waiting),
         }
     }
 }

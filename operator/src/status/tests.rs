@@ -198,8 +198,33 @@ fn transitions_are_written_at_once_numbers_seldom_and_nothing_at_rest() {
     for (what, change, at_once, later) in cases {
         let mut changed = report();
         change(&mut changed);
-        assert_eq!(is_worth_writing(Some(&report()), &changed, Duration::from_secs(1)), at_once, "{what}, at once");
-        assert_eq!(is_worth_writing(Some(&report()), &changed, Duration::from_mins(1)), later, "{what}, later");
+        let is_worth = |since: Duration| worth(Some(&report()), &changed, since) == Worth::Now;
+        assert_eq!(is_worth(Duration::from_secs(1)), at_once, "{what}, at once");
+        assert_eq!(is_worth(Duration::from_mins(1)), later, "{what}, later");
     }
-    assert!(is_worth_writing(None, &report(), Duration::ZERO));
+    assert_eq!(worth(None, &report(), Duration::ZERO), Worth::Now);
+}
+
+#[test]
+fn steps_on_the_way_wait_for_each_other_and_their_end_and_trouble_do_not() {
+    let rolling = || Finding { reason: Availability::RollingOut, message: "on its way".to_owned() };
+    let status = |change: fn(&mut Findings)| {
+        let mut findings = Findings { sink: rolling(), producer: rolling(), ..well() };
+        change(&mut findings);
+        let conditions = conditions(&findings, 1, &[], at(0));
+        StockPipelineStatus { observed_generation: Some(1), phase: Some(phase(&findings).label().to_owned()), conditions, ..report() }
+    };
+    let before = status(|_| {});
+    let check = |after: &StockPipelineStatus, since: u64| worth(Some(&before), after, Duration::from_secs(since));
+    let step = status(|findings| findings.sink = well().sink);
+    assert_eq!(check(&step, 1), Worth::In(Duration::from_secs(4)));
+    assert_eq!(check(&step, 5), Worth::Now);
+    let trouble = status(|findings| findings.sink.reason = Availability::CrashLoop);
+    assert_eq!(check(&trouble, 1), Worth::Now);
+    let end = status(|findings| (findings.sink, findings.producer) = (well().sink, well().producer));
+    assert_eq!(check(&end, 1), Worth::Now);
+    let other_generation = StockPipelineStatus { observed_generation: Some(2), ..step.clone() };
+    assert_eq!(check(&other_generation, 1), Worth::Now);
+    let claimed = StockPipelineStatus { athena: Some(crate::crd::report::AthenaStatus::default()), ..step };
+    assert_eq!(check(&claimed, 1), Worth::Now, "what is remembered of Athena is nowhere else");
 }

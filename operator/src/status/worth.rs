@@ -1,11 +1,13 @@
-//! Whether a status is worth a write: transitions at once, numbers seldom, nothing at rest.
+//! Whether a status is worth a write: transitions at once, steps on the way and numbers seldom, nothing at rest.
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::crd::report::{ComponentStatus, StockPipelineStatus};
 
+/// How long a step on the way waits after any write: most arrive within that time, and only that they have is news.
+const STEPS_EVERY: Duration = Duration::from_secs(5);
 /// How long numbers wait after any write.
 const NUMBERS_EVERY: Duration = Duration::from_secs(30);
 /// Hundredths by which a number has to move.
@@ -13,14 +15,51 @@ const MOVED_PERCENT: u64 = 20;
 /// How far the time of the last commit may fall behind what is shown.
 const COMMIT_BEHIND_SECONDS: i64 = 300;
 
-/// Returns whether a status is worth a write over the one that was written last, `since` ago.
+/// When a status is worth a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// At once.
+    Now,
+    /// After this time, unless something changes until then.
+    In(Duration),
+    /// Never: it says what stands there already, or numbers that have hardly moved.
+    Nothing,
+}
+
+/// Returns when a status is worth a write over the one that was written last, `since` ago.
 #[must_use]
-pub fn is_worth_writing(written: Option<&StockPipelineStatus>, status: &StockPipelineStatus, since: Duration) -> bool {
-    let Some(written) = written else { return true };
+pub fn worth(written: Option<&StockPipelineStatus>, status: &StockPipelineStatus, since: Duration) -> Worth {
+    let Some(written) = written else { return Worth::Now };
     if without_numbers(written) != without_numbers(status) {
-        return true;
+        return if since < STEPS_EVERY && is_step(written, status) { Worth::In(STEPS_EVERY.saturating_sub(since)) } else { Worth::Now };
     }
-    since >= NUMBERS_EVERY && (numbers_moved(written, status) || commit_moved(written, status) || messages(written) != messages(status))
+    let has_moved = numbers_moved(written, status) || commit_moved(written, status) || messages(written) != messages(status);
+    if has_moved && since >= NUMBERS_EVERY { Worth::Now } else { Worth::Nothing }
+}
+
+/// Returns whether a pipeline is still on its way as before, and all that has changed is that more of it has arrived.
+fn is_step(written: &StockPipelineStatus, status: &StockPipelineStatus) -> bool {
+    let is_same_way = written.observed_generation == status.observed_generation && written.phase == status.phase;
+    let is_under_way = |status: &StockPipelineStatus| holds(status, "Reconciling") && !holds(status, "Ready");
+    // What was claimed or made is nowhere else.
+    let remembers_the_same = written.athena == status.athena && written.glue == status.glue;
+    is_same_way
+        && is_under_way(written)
+        && is_under_way(status)
+        && remembers_the_same
+        && status.conditions.iter().all(|now| has_arrived(written, now))
+}
+
+/// Returns whether a condition is as it was, or holds by now. Ready and Reconciling name what is still waited for.
+fn has_arrived(written: &StockPipelineStatus, now: &Condition) -> bool {
+    let is_same = |before: &&Condition| before.type_ == now.type_ && before.status == now.status && before.reason == now.reason;
+    matches!(now.type_.as_str(), "Ready" | "Reconciling")
+        || now.status == "True"
+        || written.conditions.iter().any(|before| is_same(&before))
+}
+
+fn holds(status: &StockPipelineStatus, type_: &str) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == type_ && condition.status == "True")
 }
 
 /// What conditions say for people often holds a number.

@@ -154,7 +154,7 @@ async fn a_new_pipeline_is_planned_and_written_nowhere() {
             "+ ConfigMap demo-pipeline (create)",
             "+ Deployment demo-sink (create)",
             "+ Deployment demo-producer (create)",
-            "+ ServiceAccount demo-sink (create)",
+            "+ ServiceAccount demo-workers (create)",
             "+ ControllerRevision demo-1-",
             "+ database market (create)",
             "+ table market.ticks (create)",

@@ -20,11 +20,9 @@ async fn children_come_in_the_order_in_which_pods_need_them() {
         written[1..],
         [
             "configmaps/demo-pipeline",
-            "serviceaccounts/demo-sink",
-            "networkpolicies/demo-sink",
+            "serviceaccounts/demo-workers",
+            "networkpolicies/demo-workers",
             "deployments/demo-sink",
-            "serviceaccounts/demo-producer",
-            "networkpolicies/demo-producer",
             "deployments/demo-producer",
         ]
     );
@@ -62,10 +60,10 @@ async fn what_others_change_or_delete_comes_back_and_is_counted() {
     stage.until("the number is back", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 1).await;
     stage.edit("configmaps", "demo-pipeline", &json!({ "data": { "pipeline.yaml": "theirs" } })).await;
     stage.until("the document is back", |stage| stage.get("configmaps", "demo-pipeline")["data"]["pipeline.yaml"] != "theirs").await;
-    stage.remove("networkpolicies", "demo-sink").await;
-    stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-sink").is_null()).await;
-    stage.edit("serviceaccounts", "demo-sink", &json!({ "automountServiceAccountToken": true })).await;
-    stage.until("the account is back", |stage| stage.get("serviceaccounts", "demo-sink")["automountServiceAccountToken"] == false).await;
+    stage.remove("networkpolicies", "demo-workers").await;
+    stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-workers").is_null()).await;
+    stage.edit("serviceaccounts", "demo-workers", &json!({ "automountServiceAccountToken": true })).await;
+    stage.until("the account is back", |stage| stage.get("serviceaccounts", "demo-workers")["automountServiceAccountToken"] == false).await;
     stage.edit("deployments", "demo-producer", &json!({ "metadata": { "labels": { "app.kubernetes.io/instance": "theirs" } } })).await;
     stage
         .until("the label is back", |stage| {
@@ -108,10 +106,45 @@ async fn what_is_no_longer_declared_goes() {
             spec.as_object_mut().unwrap().remove("producer");
         })
         .await;
-    for plural in ["deployments", "networkpolicies", "serviceaccounts"] {
-        stage.until("the producer goes", |stage| stage.get(plural, "demo-producer").is_null()).await;
-    }
+    stage.until("the producer goes", |stage| stage.get("deployments", "demo-producer").is_null()).await;
     stage.until_condition("demo", "ProducerAvailable", "True/NotRequired").await;
+}
+
+#[tokio::test]
+async fn accounts_and_policies_of_an_earlier_version_go_once_no_pod_uses_them() {
+    let mut stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.stop().await;
+    let owner = stage.get("deployments", "demo-sink")["metadata"]["ownerReferences"].clone();
+    let labels = stage.get("deployments", "demo-sink")["metadata"]["labels"].clone();
+    for (plural, api_version, kind) in
+        [("serviceaccounts", "v1", "ServiceAccount"), ("networkpolicies", "networking.k8s.io/v1", "NetworkPolicy")]
+    {
+        for name in ["demo-sink", "demo-producer"] {
+            let metadata = json!({ "name": name, "labels": labels, "ownerReferences": owner });
+            stage.make(plural, &json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": {} })).await;
+        }
+    }
+    // Pods of the earlier version still run.
+    stage.edit("deployments", "demo-sink", &json!({ "spec": { "template": { "spec": { "serviceAccountName": "demo-sink" } } } })).await;
+    stage.start().await;
+    let account = "/spec/template/spec/serviceAccountName";
+    stage
+        .until("pods get the shared account", |stage| {
+            stage.get("deployments", "demo-sink").pointer(account) == Some(&json!("demo-workers"))
+        })
+        .await;
+    stage.until("what nobody uses goes", |stage| stage.get("serviceaccounts", "demo-producer").is_null()).await;
+    stage.look_twice().await;
+    assert!(!stage.get("serviceaccounts", "demo-sink").is_null(), "pods that are to be replaced still have it");
+    stage.roll_out("demo").await;
+    for plural in ["serviceaccounts", "networkpolicies"] {
+        stage
+            .until("the rest goes", |stage| stage.get(plural, "demo-sink").is_null() && stage.get(plural, "demo-producer").is_null())
+            .await;
+        assert!(!stage.get(plural, "demo-workers").is_null());
+    }
 }
 
 #[tokio::test]

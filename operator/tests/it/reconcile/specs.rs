@@ -38,6 +38,28 @@ async fn an_invalid_spec_leaves_the_last_one_in_force_also_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_spec_that_cannot_be_written_down_is_not_in_force_and_says_so() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    stage.server.set_fault(Some(Box::new(|method, path| {
+        (method == "PATCH" && path.contains("/controllerrevisions/")).then_some(axum::http::StatusCode::FORBIDDEN)
+    })));
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 3 })).await;
+    let message = stage.until_condition("demo", "Accepted", "False/NotRecorded").await;
+    assert!(message.contains("ControllerRevision"), "{message}");
+    stage.until_condition("demo", "Ready", "False/NotRecorded").await;
+    assert_eq!(stage.condition("demo", "SinkAvailable").0, "True/MinimumReplicasAvailable");
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new(), "it is not tried at every look");
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 1);
+    stage.server.set_fault(None);
+    // Whoever has set it right ends the wait by asking for a look.
+    stage.annotate("demo", "reconcile-requested-at", json!("2026-01-01T00:00:00Z")).await;
+    stage.until("it is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 3).await;
+    stage.until_accepted("demo").await;
+}
+
+#[tokio::test]
 async fn what_never_was_accepted_makes_nothing() {
     let stage = Stage::new().await;
     stage.apply("demo", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;
