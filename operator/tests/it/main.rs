@@ -15,7 +15,6 @@ mod catalogue;
 mod chart;
 mod cluster;
 mod end_to_end;
-mod fault_list;
 mod iam;
 mod leader;
 mod plan;
