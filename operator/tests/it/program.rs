@@ -8,7 +8,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_stockpipeline-operator");
 /// Credentials for endpoints that check none.
 pub(crate) const AWS_CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
 /// Nothing here should take nearly as long.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A running operator. Killed when it is dropped.
 pub(crate) struct Operator {

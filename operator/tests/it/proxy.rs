@@ -142,7 +142,11 @@ async fn pass(State(shared): State<Shared>, method: Method, uri: Uri, headers: H
             drop(forward(&shared, method, &uri, headers, body).await);
             std::future::pending().await
         }
-        Fate::Hold => std::future::pending().await,
+        Fate::Hold => {
+            // Until everything under way is cut off.
+            drop(shared.cuts.subscribe().changed().await);
+            StatusCode::BAD_GATEWAY.into_response()
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) const FULL: &str = include_str!("../../../../pipeline/tests/fixtures/
 /// The smallest useful document.
 pub(crate) const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
 /// How long anything may take to be as a test wants it.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Returns a client of the API server of `KUBECONFIG`, which knows the custom resource.
 pub(crate) async fn client() -> Client {

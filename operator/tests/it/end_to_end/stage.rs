@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
@@ -27,6 +28,9 @@ use crate::simulation::{Part, Simulation};
 const RELEASE: &str = "it";
 /// Name of its objects, and of the lease.
 pub(crate) const NAME: &str = "it-stockpipeline-operator";
+
+/// Nothing takes a pipeline nearly as long.
+const READY_WITHIN: Duration = Duration::from_mins(3);
 
 /// Where the operator keeps pipelines, and so which roles it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,15 +229,24 @@ impl Stage {
         self.kubectl(&["apply", "-f", "-"], &documents.join("\n---\n")).await;
     }
 
-    /// Waits until pipelines are ready.
+    /// Waits until the newest specs of pipelines are in force and they are ready.
     pub(crate) async fn wait(&self, names: &[String]) {
-        let mut arguments = vec!["wait", "--for=condition=Ready", "--timeout=120s", "-n", self.namespace.name()];
-        let objects: Vec<String> = names.iter().map(|name| format!("stockpipelines/{name}")).collect();
-        arguments.extend(objects.iter().map(String::as_str));
-        let (done, said) = self.try_kubectl(&arguments, "").await;
-        let state =
-            if done { String::new() } else { self.try_kubectl(&["get", "sp", "-n", self.namespace.name(), "-o", "wide"], "").await.1 };
-        assert!(done, "{said}\n{state}");
+        for name in names {
+            let mut seen = Value::Null;
+            let started = Instant::now();
+            while !is_ready(&seen) {
+                assert!(started.elapsed() < READY_WITHIN, "{name} is not ready: {}", seen["status"]);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                seen = self.get::<StockPipeline>(name).await;
+            }
+        }
+    }
+
+    /// Asks for a look at a pipeline now, whatever it waits for.
+    pub(crate) async fn ask_for_a_look(&self, name: &str) {
+        let patch =
+            json!({ "metadata": { "annotations": { "stockpipeline.dev/reconcile-requested-at": format!("{:?}", Instant::now()) } } });
+        self.patch::<StockPipeline>(name, &patch).await;
     }
 
     /// Applies one pipeline and waits until it is ready.
@@ -257,12 +270,6 @@ impl Stage {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
         self.namespace.api::<K>().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
-    }
-
-    /// Sets an annotation of a pipeline; null takes it away.
-    pub(crate) async fn annotate(&self, name: &str, annotation: &str, value: Value) {
-        let patch = json!({ "metadata": { "annotations": { format!("stockpipeline.dev/{annotation}"): value } } });
-        self.patch::<StockPipeline>(name, &patch).await;
     }
 
     /// Deletes a pipeline, without waiting.
@@ -351,6 +358,12 @@ impl Stage {
 
 fn shared_kubeconfig() -> PathBuf {
     PathBuf::from(std::env::var("KUBECONFIG").expect("KUBECONFIG names the API server"))
+}
+
+/// Returns whether the newest spec of a pipeline is in force and it is ready.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    let is_observed = object["metadata"]["generation"] == object["status"]["observedGeneration"] && !object.is_null();
+    is_observed && condition(object, "Ready").0 == "True/Ready"
 }
 
 /// Returns `status/reason` of a condition, and its message.

@@ -110,7 +110,9 @@ impl Run {
         drop(world);
         let namespace = self.stage.namespace.name();
         let text = |object: String| {
-            let text = object.replace(&self.aws.url, "AWS").replace(namespace, "NAMESPACE");
+            let ports = [self.aws.url.rsplit(':').next().unwrap().to_owned(), self.stage.simulation.port.to_string()];
+            let text = object.replace(&self.aws.url, "AWS").replace(&ports[0], "PORT").replace(&ports[1], "PORT");
+            let text = text.replace(namespace, "NAMESPACE");
             without_hashes(&text.replace(&namespace.replace('-', "_"), "DATABASE"))
         };
         let mut objects: Vec<String> = objects.into_iter().map(text).collect();

@@ -28,6 +28,9 @@ async fn rights_that_are_taken_away_stop_the_work_and_given_back_it_goes_on_in_t
     assert!(operator.leads().await, "the lease is another right");
     let again = RoleBinding { metadata: kube::core::ObjectMeta { name: Some(NAME.to_owned()), ..Default::default() }, ..binding };
     bindings.create(&PostParams::default(), &again).await.unwrap();
+    // What only people can mend is tried again after minutes, or at once where they say so.
+    stage.ask_for_a_look("demo").await;
+    stage.ask_for_a_look("second").await;
     stage.wait(&["second".to_owned(), "demo".to_owned()]).await;
     until("the document is back", async || !stage.get::<ConfigMap>("demo-pipeline").await.is_null()).await;
 }
@@ -51,6 +54,7 @@ async fn where_owners_that_wait_for_their_children_need_a_right_the_chart_gives_
     until("it is said", async || stage.get::<StockPipeline>("demo").await["status"].to_string().contains(refused)).await;
     let rules = json!({ "rules": whole.rules });
     stage.patch::<Role>(role.metadata.name.as_deref().unwrap(), &rules).await;
+    stage.ask_for_a_look("demo").await;
     stage.wait(&["demo".to_owned()]).await;
     drop(operator);
 }
