@@ -21,7 +21,7 @@ use crate::clock::boottime_millis;
 use crate::error::chain;
 use crate::fence::Fence;
 use crate::http::Health;
-use election::{Sight, Step, holder, released, renewed};
+use election::{Sight, Step, holder, is_older, released, renewed};
 
 /// How long the lease is fought for; `duration` of the [`Candidate`] is longer than all of these together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,12 @@ pub enum Lost {
         lease: String,
         /// Who has it.
         holder: String,
+    },
+    /// The cluster's state was set back behind what this process has seen, so nothing that it knows may be true.
+    #[error("lease {lease} is older than this process wrote it: the cluster was set back to an older state; starting anew")]
+    SetBack {
+        /// Name of the lease.
+        lease: String,
     },
 }
 
@@ -202,6 +208,10 @@ impl Elector {
     /// The reply of an earlier renewal may have been lost, or somebody has edited the lease: then it is still ours, in another version.
     async fn look_who_holds(&mut self) -> Result<(), Lost> {
         match self.read().await {
+            // Watches that go on from a version of the future would hear of nothing until it has come again.
+            Ok(Some(lease)) if self.held.as_ref().is_some_and(|held| is_older(&lease, held)) => {
+                return Err(Lost::SetBack { lease: self.candidate.lease.clone() });
+            }
             Ok(Some(lease)) if self.candidate.holds(&lease) => self.held = Some(lease),
             Ok(found) => {
                 let holder = found.as_ref().and_then(holder).unwrap_or("nobody").to_owned();

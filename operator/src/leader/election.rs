@@ -107,6 +107,12 @@ pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     lease
 }
 
+/// Returns whether one lease is an earlier version of the other: versions of one object only ever grow.
+pub(super) fn is_older(lease: &Lease, than: &Lease) -> bool {
+    let version = |lease: &Lease| lease.metadata.resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
+    version(lease).zip(version(than)).is_some_and(|(version, than)| version < than)
+}
+
 /// Returns who holds a lease.
 pub(super) fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|identity| !identity.is_empty())
@@ -161,6 +167,18 @@ mod tests {
             (vec![(0, Some(lease("them", "1", 1))), (14_000, Some(lease("them", "1", 1)))], "wait"),
         ] {
             assert_eq!(judge(&looks), expected, "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_version_that_is_smaller_is_older() {
+        let of = |version: &str| Lease {
+            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            spec: None,
+        };
+        for (version, than, expected) in [("9", "10", true), ("10", "9", false), ("10", "10", false), ("", "10", false), ("a", "b", false)]
+        {
+            assert_eq!(is_older(&of(version), &of(than)), expected, "{version} {than}");
         }
     }
 

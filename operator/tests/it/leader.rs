@@ -147,3 +147,32 @@ async fn of_many_at_once_one_leads() {
     assert_eq!(holder(&server).await.as_deref(), Some(leader.candidate.identity.as_str()));
     assert_eq!(tasks.try_join_next().map(|_| ()), None);
 }
+
+#[tokio::test]
+async fn clocks_that_differ_by_an_hour_make_no_two_leaders() {
+    /// Longer than a busy machine holds anything up.
+    const LONG: Duration = Duration::from_secs(5);
+    let server = ApiServer::start().await;
+    drop(leading(&server, "first").await);
+    let mut second = elector(&server, "second", Duration::from_millis(50));
+    second.candidate.duration = LONG;
+    // The first one's clock is wrong, and it renews all the same.
+    let renewing = async {
+        let started = Instant::now();
+        for offset in [jiff::SignedDuration::from_hours(-1), jiff::SignedDuration::from_hours(1)].into_iter().cycle() {
+            let skewed = json!({ "spec": { "renewTime": format!("{:.6}", jiff::Timestamp::now() + offset) } });
+            leases(&server).patch(LEASE, &PatchParams::default(), &Patch::Merge(skewed)).await.unwrap();
+            if started.elapsed() > LONG + DURATION {
+                break;
+            }
+            tokio::time::sleep(DURATION / 10).await;
+        }
+    };
+    tokio::select! {
+        acquired = second.acquire() => panic!("two lead: {acquired:?}"),
+        () = renewing => {}
+    }
+    // A time far ahead does not make a dead leader's lease last.
+    timeout(DEADLINE, second.acquire()).await.unwrap().unwrap();
+    assert_eq!(holder(&server).await.as_deref(), Some("second"));
+}

@@ -7,17 +7,22 @@
 
 #[path = "../api_server/mod.rs"]
 mod api_server;
+mod audit_log;
+mod audited;
 #[path = "../aws_endpoint/mod.rs"]
 mod aws_endpoint;
 mod catalogue;
 mod chart;
 mod cluster;
 mod end_to_end;
+mod iam;
 mod leader;
 mod plan;
 mod process;
 mod program;
+mod proxy;
 mod reconcile;
+mod side_by_side;
 #[path = "../simulation/mod.rs"]
 mod simulation;
 mod worker_status;

@@ -8,7 +8,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_stockpipeline-operator");
 /// Credentials for endpoints that check none.
 pub(crate) const AWS_CREDENTIALS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")];
 /// Nothing here should take nearly as long.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// A running operator. Killed when it is dropped.
 pub(crate) struct Operator {
@@ -20,6 +20,11 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts `run` over an API server, as the pod `name`, with further arguments.
     pub(crate) fn start(kubeconfig: &str, name: &str, arguments: &[&str]) -> Self {
+        Self::start_in(kubeconfig, name, arguments, &[])
+    }
+
+    /// Starts `run` with more in its environment.
+    pub(crate) fn start_in(kubeconfig: &str, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("kubeconfig");
         std::fs::write(&config, kubeconfig).unwrap();
@@ -31,6 +36,9 @@ impl Operator {
             .args(arguments)
             .env("KUBECONFIG", config)
             .envs(AWS_CREDENTIALS)
+            // Meant for the tests' own clients.
+            .env_remove("AWS_ENDPOINT_URL")
+            .envs(environment.iter().copied())
             .env_remove("RUST_LOG")
             .stderr(Stdio::inherit())
             .spawn()
@@ -53,6 +61,11 @@ impl Operator {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Returns whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Returns how it has ended, once it has.

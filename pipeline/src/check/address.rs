@@ -1,4 +1,4 @@
-//! Addresses: files, endpoints, brokers, buckets. Nothing may point at link-local or metadata addresses.
+//! Addresses: files, endpoints, brokers, buckets. Nothing may point at link-local or metadata addresses, or at the API server.
 //!
 //! A name can still resolve to one; who connects looks again after DNS and redirects.
 
@@ -17,7 +17,12 @@ const METADATA_NAMES: [&str; 4] = ["metadata", "metadata.google.internal", "inst
 /// What is wrong with an address, and what to do.
 type Complaint = (&'static str, &'static str);
 
+/// Name that every cluster has for its API server, with or without the parts that a resolver adds.
+const API_SERVER: &str = "kubernetes.default.svc";
+
 const FORBIDDEN: Complaint = ("points at a link-local or metadata address", "use an address that is meant to be reached");
+
+const IS_API_SERVER: Complaint = ("points at the API server of the cluster", "use an address that is meant to be reached");
 
 /// Returns where a file is; a path after an error.
 pub(crate) fn location(findings: &mut Findings, path: &str, text: &str) -> Location {
@@ -133,6 +138,10 @@ fn check_host(host: &str) -> Result<bool, Complaint> {
     let last = name.rsplit('.').next().unwrap_or_default();
     if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
         return Err(("writes an IP address in an unusual way", "write four decimal numbers with dots"));
+    }
+    let is_shortened = API_SERVER.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.') || rest.is_empty());
+    if is_shortened || name.strip_prefix(API_SERVER).is_some_and(|rest| rest.starts_with('.')) {
+        return Err(IS_API_SERVER);
     }
     if METADATA_NAMES.contains(&name.as_str()) { Err(FORBIDDEN) } else { Ok(name == "localhost" || name.ends_with(".localhost")) }
 }

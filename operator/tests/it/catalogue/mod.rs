@@ -9,3 +9,5 @@ mod places;
 mod removal;
 mod stage;
 mod tables;
+
+pub(crate) use stage::sorted;

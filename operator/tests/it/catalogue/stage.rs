@@ -164,7 +164,7 @@ fn catalogue(settings: &Settings, metrics: &Metrics) -> Catalogue {
 }
 
 /// Returns a value with its members in order: the SDK sends maps in any.
-pub(super) fn sorted(value: &Value) -> Value {
+pub(crate) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let members: BTreeMap<&String, Value> = members.iter().map(|(name, member)| (name, sorted(member))).collect();

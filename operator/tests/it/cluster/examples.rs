@@ -11,7 +11,8 @@ use crate::chart::repository;
 /// Kinds of extensions that a bare API server lacks.
 const ELSEWHERE: [&str; 3] = ["ClusterConfig", "EC2NodeClass", "NodePool"];
 
-fn manifests(folder: &Path, found: &mut Vec<PathBuf>) {
+/// Finds every manifest of a folder.
+pub(crate) fn manifests(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

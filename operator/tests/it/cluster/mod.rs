@@ -1,7 +1,8 @@
 //! The custom resource on a real API server: what it accepts, refuses, stores and shows.
 
+pub(crate) mod control_plane;
 mod definition;
-mod examples;
+pub(crate) mod examples;
 mod explain;
 mod live;
 mod namespace;
@@ -30,7 +31,7 @@ pub(crate) const FULL: &str = include_str!("../../../../pipeline/tests/fixtures/
 /// The smallest useful document.
 pub(crate) const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
 /// How long anything may take to be as a test wants it.
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Returns a client of the API server of `KUBECONFIG`, which knows the custom resource.
 pub(crate) async fn client() -> Client {

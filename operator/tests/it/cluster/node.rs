@@ -63,6 +63,9 @@ struct Running {
     port: u16,
     forwarding: AbortHandle,
     is_ready: Option<bool>,
+    /// Whether it is meant to end.
+    is_job: bool,
+    has_ended: bool,
 }
 
 impl Drop for Running {
@@ -107,9 +110,13 @@ impl Work {
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let here = |text: &str| text.replace(MOUNTED, &mounted.display().to_string());
         let log = std::fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
+        let is_job = pod.labels().get("app.kubernetes.io/component").is_some_and(|component| component == "clean-up");
+        let port_text = port.to_string();
+        let of_a_worker: &[&str] = if is_job { &[] } else { &["--http-port", &port_text, "--worker-name", &name] };
         let process = Command::new(worker())
             .args(container.args.iter().flatten().map(|argument| here(argument)))
-            .args(["--secrets-dir", &here(SECRETS_DIR), "--http-port", &port.to_string(), "--worker-name", &name])
+            .args(["--secrets-dir", &here(SECRETS_DIR)])
+            .args(of_a_worker)
             .env_clear()
             .envs(container.env.iter().flatten().filter_map(|variable| Some((variable.name.clone(), variable.value.clone()?))))
             .envs(&self.environment)
@@ -124,7 +131,7 @@ impl Work {
         let forwarding = tokio::spawn(forward(listener, port)).abort_handle();
         let status = json!({ "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] } });
         drop(self.pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await);
-        self.running.insert(name, Running { process, port, forwarding, is_ready: None });
+        self.running.insert(name, Running { process, port, forwarding, is_ready: None, is_job, has_ended: false });
     }
 
     /// Writes the files of the projected volume.
@@ -160,7 +167,24 @@ impl Work {
     /// Asks for readiness, and writes the status when it has changed.
     async fn look(&mut self, name: &str) {
         let Some(running) = self.running.get_mut(name) else { return };
+        if running.has_ended {
+            return;
+        }
         let ended = running.process.try_wait().unwrap();
+        if let Some(status) = ended.filter(|_| running.is_job) {
+            running.has_ended = true;
+            let code = status.code().unwrap_or(-1);
+            let said = std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap();
+            let terminated = json!({ "exitCode": code, "reason": "Ended", "message": said.lines().last().unwrap_or_default() });
+            let container = json!({
+                "name": name.rsplit('-').nth(1).unwrap(), "image": "worker", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": terminated },
+            });
+            let phase = if code == 0 { "Succeeded" } else { "Failed" };
+            let status = json!({ "status": { "phase": phase, "containerStatuses": [container] } });
+            drop(self.pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await);
+            return;
+        }
         assert!(ended.is_none(), "{name} has ended with {ended:?}; see {}/{name}.log", self.folder.display());
         let url = format!("http://127.0.0.1:{}{READYZ_PATH}", running.port);
         let is_ready = reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success());

@@ -5,6 +5,7 @@ mod catalogue;
 mod children;
 mod crash;
 mod deletion;
+mod faults;
 mod lifecycle;
 mod specs;
 mod stage;

@@ -1,5 +1,10 @@
 //! The whole of it: the chart's roles, the operator's program, workers' programs, a broker, and Glue, Athena and S3.
 
+mod columns;
+mod deletion;
+mod secrets;
+mod stage;
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -18,6 +23,9 @@ use crate::chart::{CHART, repository};
 /// How long an applied pipeline may take until everything is made that it declares.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
 
+/// A secret that must show up nowhere but where it is used.
+const CANARY: &str = "canary-secret-9f3e71c0";
+
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"))
 }
@@ -30,12 +38,13 @@ struct Operator {
 
 impl Operator {
     /// Installs the chart for one namespace, without pods, and starts the program as the Deployment would, with its service account's token.
-    async fn install(namespace: &Namespace, folder: &Path) -> Self {
+    async fn install(namespace: &Namespace, folder: &Path, endpoints: &[String]) -> Self {
         let name = namespace.name();
-        let (watched, allowed) = (format!("watchNamespaces={{{name}}}"), format!("allow.endpoints={{{}}}", variable("AWS_ENDPOINT_URL")));
+        let (watched, allowed) = (format!("watchNamespaces={{{name}}}"), format!("allow.endpoints={{{}}}", endpoints.join(",")));
         let chart = repository(CHART).display().to_string();
         let settings =
-            ["--set", "replicas=0", "--set", &watched, "--set", &allowed, "--set", "statusInterval=2s", "--set", "aws.region=us-east-1"];
+            ["replicas=0", &watched, &allowed, "statusInterval=2s", "driftInterval=5s", "cleanupDeadline=5s", "aws.region=us-east-1"];
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
         let install = ["install", name, &chart, "--namespace", name, "--take-ownership"];
         let (done, said) = run("helm", &[&install[..], &settings[..]].concat(), "").await;
         assert!(done, "{said}");
@@ -138,10 +147,10 @@ async fn an_applied_pipeline_runs_and_is_ready_under_the_roles_of_the_chart() {
     let folder = tempfile::tempdir().unwrap();
     let name = namespace.name().to_owned();
     reqwest::Client::new().put(format!("{}/{name}", variable("AWS_ENDPOINT_URL"))).send().await.unwrap().error_for_status().unwrap();
-    let mut operator = Operator::install(&namespace, folder.path()).await;
+    let mut operator = Operator::install(&namespace, folder.path(), &[variable("AWS_ENDPOINT_URL")]).await;
     let mut node = Node::start(&namespace, folder.path(), &[("RUST_LOG", "info".to_owned())]);
     let secrets: Api<Secret> = namespace.api();
-    let keys = [("accessKeyId", "e2e"), ("secretAccessKey", "e2e-secret")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let keys = [("accessKeyId", "e2e"), ("secretAccessKey", CANARY)].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let secret: Secret =
         serde_json::from_value(json!({ "metadata": { "name": "aws" }, "stringData": std::collections::BTreeMap::from(keys) })).unwrap();
     secrets.create(&PostParams::default(), &secret).await.unwrap();
