@@ -50,9 +50,9 @@ mod tests {
             let records = allowance.records().min(200_000);
             let waited = Duration::from_millis(records * 1_000 / rate);
             if waited > LIMIT {
-                allowance.gave_up(records, LIMIT, LIMIT)
+                allowance.gave_up(records, LIMIT, LIMIT);
             } else {
-                allowance.committed(waited, LIMIT)
+                allowance.committed(waited, LIMIT);
             }
             allowance.records()
         };

@@ -131,14 +131,13 @@ fn producer_whose_source_never_comes_ends_when_told_to() {
     let asked = server.accept();
     kill_process(Pid::from_child(&producer), Signal::TERM).unwrap();
     let start = Instant::now();
-    let mut ended = None;
-    while ended.is_none() {
-        if start.elapsed() > Duration::from_secs(20) {
-            producer.kill().unwrap();
-            panic!("it goes on waiting for the source");
-        }
+    while producer.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(10));
-        ended = producer.try_wait().unwrap();
     }
-    assert_eq!((asked.is_ok(), ended.unwrap().code()), (true, Some(0)));
+    let is_over = producer.try_wait().unwrap().is_some();
+    if !is_over {
+        producer.kill().unwrap();
+    }
+    let status = producer.wait().unwrap();
+    assert_eq!((asked.is_ok(), is_over, status.code()), (true, true, Some(0)), "it goes on waiting for the source");
 }
