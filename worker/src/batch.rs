@@ -10,7 +10,7 @@ pub(crate) mod rows;
 mod sealed;
 mod sort;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod texts;
 
 use std::collections::BTreeMap;

@@ -184,9 +184,16 @@ impl Ledger {
         self.store.delete(&[self.keys.plan(plan.partition, plan.first)]).await.map_err(LedgerError::Store)
     }
 
-    /// Marks a plan as complete, so that the next owner need not look at its objects.
-    pub async fn mark_done(&self, plan: &Plan) -> Result<(), LedgerError> {
-        self.put(&self.keys.done(plan.partition, plan.first), Bytes::new()).await.map(drop)
+    /// Marks a plan as complete, so that the next owner need not look at its objects. `end` is the offset up to which nothing but
+    /// control records stood behind it.
+    pub async fn mark_done(&self, plan: &Plan, end: i64) -> Result<(), LedgerError> {
+        self.put(&self.keys.done(plan.partition, plan.first), Bytes::from(end.to_string())).await.map(drop)
+    }
+
+    /// Returns the end that stands in the done mark of a plan; None where there is no mark, or one of a version that wrote none.
+    pub async fn done_end(&self, plan: &Plan) -> Result<Option<i64>, LedgerError> {
+        let body = self.store.get(&self.keys.done(plan.partition, plan.first)).await.map_err(LedgerError::Store)?;
+        Ok(body.and_then(|body| std::str::from_utf8(&body).ok()?.parse().ok()).filter(|end| *end > plan.last))
     }
 
     /// Returns the end of a partition's chain. A usable hint costs two requests, without one the ledger is paged through.
@@ -231,7 +238,7 @@ impl Ledger {
     }
 
     /// Returns whether every object of a plan is stored.
-    async fn is_finished(&self, plan: &Plan) -> Result<bool, LedgerError> {
+    pub async fn is_finished(&self, plan: &Plan) -> Result<bool, LedgerError> {
         for object in &plan.objects {
             if !self.object_is_stored(plan, &object.key).await? {
                 return Ok(false);

@@ -446,20 +446,14 @@ impl Source {
         }
     }
 
-    /// Fetches again for a partition that was paused, from `next` on.
+    /// Fetches again for a partition that was paused, from the placement on.
     ///
     /// The offset is said again because librdkafka's own may be wrong: taking the event of a partition's end moves its position
     /// behind the record that is still to come, and a pause keeps that position.
-    pub fn resume(&self, partition: i32, next: i64) {
-        let mut list = TopicPartitionList::with_capacity(1);
-        let resumed = list
-            .add_partition_offset(&self.topic, partition, Offset::Offset(next))
-            // Without a wait: the seek stands in line before the resume.
-            .and_then(|()| self.consumer.seek_partitions(list, Duration::ZERO))
-            .and_then(|_| self.consumer.resume(&self.list(&[partition])));
-        if let Err(error) = resumed {
-            tracing::warn!(partition, next, %error, "failed to resume");
-        }
+    pub fn resume(&self, placement: Placement) {
+        // Without a wait: the seek stands in line before the resume.
+        self.seek(&[placement]);
+        self.resume_all(&[placement.partition]);
     }
 
     /// Fetches partitions again from where the loop stands, for the same reason: librdkafka pauses everything while it waits for

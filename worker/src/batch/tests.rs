@@ -14,7 +14,7 @@ use stockpipeline::schema::{Column, ColumnType, Rounding, Schema, TimeReading, Z
 use super::*;
 use crate::record::Header;
 
-const PARQUET: ProcessedFormat = ProcessedFormat::Parquet { compression: PageCompression::Zstd };
+pub(crate) const PARQUET: ProcessedFormat = ProcessedFormat::Parquet { compression: PageCompression::Zstd };
 const NO_HEADERS: &Vec<Header> = &Vec::new();
 
 /// 2013-03-01T12:00:00Z.
@@ -47,7 +47,7 @@ fn schema() -> Schema {
     }
 }
 
-fn rules(format: ProcessedFormat) -> Rules {
+pub(crate) fn rules(format: ProcessedFormat) -> Rules {
     let day = PartitionField { name: "dt".to_owned(), column: 1, transform: Transform::Day { time_zone: Zone::utc() } };
     Rules {
         decoder: DECODER_VERSION,

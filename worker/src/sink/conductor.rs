@@ -157,7 +157,7 @@ impl Conductor {
                 continue;
             }
             if partition.skips_the_end(&run) {
-                self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: None }]);
+                self.source.seek(&[partition.placement()]);
                 again.push(partition.id);
                 continue;
             }

@@ -44,6 +44,10 @@ pub(super) async fn plan_and_write(
     }
     failpoints.hit(Point::PlanStored);
     if boottime_millis() > trusted_until && ledger.is_overtaken(plan.partition, plan.first).await? {
+        // A successor that adopted the plan went on only when all of it was stored. What is not stored here never was a part of the chain.
+        if ledger.is_finished(&plan).await? {
+            return Ok(Delivery::Stored(Arc::new(plan), decided_at));
+        }
         ledger.withdraw(&plan).await?;
         return Ok(Delivery::Overtaken(Arc::new(plan)));
     }

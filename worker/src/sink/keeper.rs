@@ -1,5 +1,5 @@
 //! The sink that owns Kafka partition 0 keeps what all share: it adds partitions to the topics and sets their configs, now and then, and
-//! audits the catalogue.
+//! audits the catalogue. A sink that owns nothing looks after the topics too: when one was deleted, nobody owns partition 0.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,21 @@ use crate::topic::{self, SlotsTopic};
 
 /// How often the topics are compared with the pipeline.
 const DRIFT_INTERVAL: Duration = Duration::from_mins(10);
+/// How often a sink without partitions looks whether they are there.
+const IDLE_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Conductor {
     /// Looks after the topics, where that is this sink's turn.
     pub(super) fn keep_topics(&mut self) {
         let now = Instant::now();
-        let due = self.topics_kept_at.is_none_or(|at| now.duration_since(at) >= DRIFT_INTERVAL);
+        let (interval, ours) = if self.partitions.is_empty() {
+            (IDLE_INTERVAL, self.report.has_joined())
+        } else {
+            (DRIFT_INTERVAL, self.partitions.contains_key(&0))
+        };
+        let due = self.topics_kept_at.is_none_or(|at| now.duration_since(at) >= interval);
         // With an epoch given the broker lives in this process, and its topics with it.
-        if !due || self.draining.is_some() || self.context.epoch.is_some() || !self.partitions.contains_key(&0) {
+        if !due || !ours || self.draining.is_some() || self.context.epoch.is_some() {
             return;
         }
         self.topics_kept_at = Some(now);

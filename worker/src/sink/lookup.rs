@@ -86,8 +86,16 @@ impl Lookup {
         self.publish(partition, first);
         let needed = replay.as_ref().map_or(first, |plan| plan.last + 1);
         self.production(partition, needed).await;
-        let known_end = hint.filter(|hint| hint.next == first).map_or(first, |hint| hint.end);
+        let hinted_end = hint.filter(|hint| hint.next == first).map(|hint| hint.end);
         let watermarks = self.settled_watermarks(partition, needed).await?;
+        let known_end = match (hinted_end, &finished) {
+            (Some(end), _) => end,
+            // Where the group has forgotten it, the mark still knows; it is asked only when something seems to be gone.
+            (None, Some((plan, true))) if watermarks.low > first => {
+                self.ledger.done_end(plan).await.map_err(|source| LookupError::Ledger { partition, source })?.unwrap_or(first)
+            }
+            (None, _) => first,
+        };
         Ok(Start { first, replay, finished, known_end, read_at, watermarks })
     }
 
@@ -109,17 +117,22 @@ impl Lookup {
     /// # Errors
     /// [`LookupError::TopicReplaced`] when the topic is not the one that the ledger belongs to any more.
     pub(super) async fn watermarks(&self, partition: i32) -> Result<Watermarks, LookupError> {
-        let topic = Arc::clone(&self.topic);
-        if let Some(known) = &self.root.topic_id {
-            let identity = self.ask("the topic's id", move |consumer| kafka::topic_id(consumer.client(), &topic, BROKER_TIMEOUT)).await;
-            if identity.topic_id.as_ref() != Some(known) {
-                return Err(LookupError::TopicReplaced { topic: self.topic.to_string() });
-            }
+        if !self.is_same_topic().await {
+            return Err(LookupError::TopicReplaced { topic: self.topic.to_string() });
         }
         let topic = Arc::clone(&self.topic);
         let (low, high) =
             self.ask("watermarks", move |consumer| kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT)).await;
         Ok(Watermarks { low, high })
+    }
+
+    /// Returns whether the topic is still the one that the ledger belongs to; waits for as long as the brokers need. Records that were
+    /// taken before the question are of that topic: a consumer goes on in a topic that was made again as if nothing had happened.
+    pub(super) async fn is_same_topic(&self) -> bool {
+        let Some(known) = &self.root.topic_id else { return true };
+        let topic = Arc::clone(&self.topic);
+        let identity = self.ask("the topic's id", move |consumer| kafka::topic_id(consumer.client(), &topic, BROKER_TIMEOUT)).await;
+        identity.topic_id.as_ref() == Some(known)
     }
 
     /// Returns what the group's offset says about the ledger.

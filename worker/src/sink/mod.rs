@@ -56,16 +56,18 @@ pub use start::StartError;
 ///
 /// An attempt of a write has to end within it, so it bounds the slowest link: 128 MiB in 25 s are 5 MiB/s.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long what is known of a chain's end is trusted, on a clock that goes on while a process is frozen. Far below any
-/// `sink.ledger.retain`: within it, clean-up cannot have removed a plan that this worker would race with.
-pub const TAIL_TRUSTED_FOR: Duration = Duration::from_hours(1);
+/// How long what is known of a chain's end is trusted, on a clock that goes on while a process is frozen. Half of the least
+/// `sink.ledger.retain`: within it, clean-up cannot have removed a plan that this worker would race with, whatever the difference
+/// between the clocks of its node and of S3 (which refuses one of more than 15 minutes).
+pub const TAIL_TRUSTED_FOR: Duration = Duration::from_mins(30);
 /// How long a sink may take to store what it holds when it is asked to stop; below the pod's grace period.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
 /// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
 pub const RELEASE_LIMIT: Duration = Duration::from_mins(1);
 
-/// Returns the total time of one attempt of an S3 request: below the group's session time-out, so that an attempt which
-/// started in time ends before a successor can own the partition.
+/// Returns the total time of one attempt of an S3 request: below the group's session time-out. A worker that is cut off starts no
+/// attempt after a session time-out without a broker, so its last one ends less than two of them after it was heard. Nothing rests on
+/// that but the number of useless writes: keys decide.
 #[must_use]
 pub fn attempt_timeout(session_timeout: Duration) -> Duration {
     session_timeout * 5 / 6

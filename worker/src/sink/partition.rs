@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use stockpipeline::plan::{Plan, SealReason, ZoneName};
 
 use crate::batch::{Buffer, Full};
-use crate::source::{Message, Run};
+use crate::source::{Message, Placement, Run};
 use crate::status::Reason;
 
 /// Where a partition stands.
@@ -50,7 +50,7 @@ pub(super) struct Flight {
 }
 
 /// What is known of a partition.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own: assigned, paused, replay passed, offsets missing, marking")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own: assigned, paused, replay passed, throttled, marking")]
 pub(super) struct Partition {
     pub(super) id: i32,
     /// Another one for every life of the partition: results of an older life are thrown away.
@@ -86,10 +86,10 @@ pub(super) struct Partition {
     pub(super) replay_passed: bool,
     /// Leader epoch of the last plan's end, until the broker was asked whether the log was cut below it.
     pub(super) unchecked_epoch: Option<i32>,
+    /// Leader epoch of the record before `next`, where it is known: every seek says it, else the broker would not tell that the log was cut.
+    pub(super) epoch: Option<i32>,
     /// Whether this replay waits for another one, since both do not fit into memory.
     pub(super) throttled: bool,
-    /// Whether offsets of the current range are known to be gone.
-    pub(super) missing: bool,
     /// First offset that is not durable.
     pub(super) durable: i64,
     pub(super) log_end: Option<i64>,
@@ -131,8 +131,8 @@ impl Partition {
             replay: None,
             replay_passed: false,
             unchecked_epoch: None,
+            epoch: None,
             throttled: false,
-            missing: false,
             durable: 0,
             log_end: None,
             end: None,
@@ -151,6 +151,8 @@ impl Partition {
             return;
         }
         self.pending.reserve(run.messages.len());
+        // One question a run: the epochs of a log never fall.
+        self.epoch = run.messages.last().filter(|last| last.offset() >= self.next).map_or(self.epoch, Message::leader_epoch);
         for message in run.messages {
             if message.offset() >= self.next {
                 if self.oldest_millis.is_none() {
@@ -167,7 +169,8 @@ impl Partition {
     /// more of the log durable.
     pub(super) fn reached_end(&mut self, offset: i64) -> bool {
         self.log_end = Some(self.log_end.unwrap_or(offset).max(offset));
-        if self.phase != Phase::Active || offset < self.next {
+        // A partition that leaves drops what it is given, so an end behind that is not one of what it has.
+        if self.phase != Phase::Active || self.leaving.is_some() || offset < self.next {
             return false;
         }
         if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {
@@ -202,6 +205,10 @@ impl Partition {
     /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.
     pub(super) fn stop_taking(&mut self, reason: SealReason) {
         self.leaving = Some(reason);
+        if !self.pending.is_empty() {
+            // The end lies behind records that are dropped here.
+            self.end = None;
+        }
         self.pending.clear();
         self.pending_bytes = 0;
     }
@@ -273,7 +280,6 @@ impl Partition {
         self.dead_letters = 0;
         self.full = None;
         self.asked = None;
-        self.missing = false;
         self.throttled = false;
     }
 
@@ -303,13 +309,84 @@ impl Partition {
         self.flight.as_ref().map_or(0, |flight| flight.encoding_bytes)
     }
 
-    /// Returns how many records are known to be in the log and not yet durable.
+    /// Returns how many records are known to be in the log and not yet durable; None until it is known what is durable.
     pub(super) fn lag(&self) -> Option<i64> {
-        self.log_end.map(|end| (end - self.durable).max(0))
+        self.log_end.filter(|_| self.phase != Phase::Looking).map(|end| (end - self.durable).max(0))
+    }
+
+    /// Returns where fetching goes on.
+    pub(super) fn placement(&self) -> Placement {
+        Placement { partition: self.id, offset: self.next, leader_epoch: self.epoch }
+    }
+
+    /// Returns the first offset that the log may not lack: behind the last record that was taken, control records may be gone.
+    pub(super) fn known_end(&self) -> i64 {
+        self.end.filter(|end| *end >= self.next).unwrap_or(self.next)
+    }
+
+    /// Returns this partition in a new life, in which nothing more is done for it. What is durable stays known, so that its lag does.
+    pub(super) fn stopped(&self, phase: Phase, generation: u64, buffer: Buffer, now: Instant) -> Self {
+        let Self { assigned, durable, log_end, leaving, .. } = *self;
+        Self { phase, assigned, durable, log_end, leaving, ..Self::looking(self.id, generation, buffer, now) }
     }
 
     /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
     pub(super) fn oldest_millis(&self) -> Option<i64> {
         self.flight.as_ref().and_then(|flight| flight.oldest_millis).or(self.oldest_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Limits;
+    use crate::batch::tests::{PARQUET, rules};
+
+    /// A partition that has taken everything up to `next`, of which nothing is buffered.
+    fn at(next: i64) -> Partition {
+        let buffer = Buffer::new(Arc::new(rules(PARQUET)), 0, Limits::NONE);
+        let mut partition = Partition::looking(0, 1, buffer, Instant::now());
+        partition.phase = Phase::Active;
+        (partition.first, partition.next, partition.durable) = (next, next, next);
+        partition
+    }
+
+    #[test]
+    fn an_end_behind_control_records_makes_them_durable() {
+        let mut partition = at(10);
+        assert!(partition.reached_end(12));
+        assert_eq!((partition.durable, partition.known_end(), partition.lag()), (12, 12, Some(0)));
+    }
+
+    #[test]
+    fn a_partition_that_leaves_calls_nothing_durable_that_it_drops() {
+        let mut partition = at(10);
+        partition.stop_taking(SealReason::Revoked);
+        // Records 10 to 14 come, are dropped, and the end behind them is met.
+        assert!(!partition.reached_end(15));
+        assert!(!partition.settle_end());
+        assert_eq!((partition.durable, partition.lag()), (10, Some(5)));
+    }
+
+    #[test]
+    fn a_partition_that_leaves_keeps_the_end_of_what_it_has_taken() {
+        let mut partition = at(10);
+        partition.flight = Some(Flight::default());
+        assert!(!partition.reached_end(12));
+        partition.stop_taking(SealReason::Revoked);
+        partition.flight = None;
+        assert!(partition.settle_end());
+        assert_eq!(partition.durable, 12);
+    }
+
+    #[test]
+    fn lag_is_unknown_until_it_is_known_what_is_durable_and_stays_known_when_the_partition_stops() {
+        let mut partition = at(10);
+        partition.log_end = Some(30);
+        let buffer = || Buffer::new(Arc::new(rules(PARQUET)), 0, Limits::NONE);
+        let looking = partition.stopped(Phase::Looking, 2, buffer(), Instant::now());
+        assert_eq!(looking.lag(), None);
+        let stopped = partition.stopped(Phase::Stopped(Reason::PlanMismatch), 3, buffer(), Instant::now());
+        assert_eq!((stopped.durable, stopped.lag()), (10, Some(20)));
     }
 }

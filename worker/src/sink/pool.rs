@@ -33,8 +33,8 @@ pub(super) enum Job {
 pub(super) enum Origin {
     /// It is new: nobody has seen it yet.
     New,
-    /// It stands in the ledger and has to be executed; `missing` says that offsets of it are known to be gone.
-    Replay { missing: bool },
+    /// It stands in the ledger and has to be executed.
+    Replay,
 }
 
 /// What a fill gives back.

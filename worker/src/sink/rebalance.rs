@@ -93,12 +93,12 @@ impl Conductor {
         partition.phase = Phase::Active;
         partition.next = position;
         partition.durable = start.first;
-        partition.missing = low > start.known_end;
         partition.log_end = Some(high);
         partition.tail_known_at = start.read_at;
         let last_plan = start.replay.as_ref().or(start.finished.as_ref().map(|(plan, _)| plan));
         // A broker of this process has a log of its own at every start: epochs of its leaders say nothing.
-        partition.unchecked_epoch = last_plan.and_then(|plan| plan.leader_epoch).filter(|_| !embedded);
+        // Nor does the epoch of a record that the log has dropped.
+        partition.unchecked_epoch = last_plan.and_then(|plan| plan.leader_epoch).filter(|_| !embedded && low <= start.first);
         partition.completed = start.finished;
         partition.replay_passed = start.replay.as_ref().is_some_and(|plan| position > plan.last);
         partition.replay = start.replay;
@@ -114,7 +114,7 @@ impl Conductor {
     /// Says again where every kept partition stands, after a rebalance was answered: librdkafka had paused them all meanwhile.
     fn seek_kept(&self) {
         let kept = self.partitions.values().filter(|p| p.assigned && !p.paused && p.phase == Phase::Active);
-        let placements: Vec<Placement> = kept.map(|p| Placement { partition: p.id, offset: p.next, leader_epoch: None }).collect();
+        let placements: Vec<Placement> = kept.map(Partition::placement).collect();
         self.source.seek(&placements);
     }
 
@@ -157,12 +157,13 @@ impl Conductor {
         }
         partition.phase = Phase::Active;
         partition.paused = false;
-        let position = next.max(watermarks.low);
+        let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
-        if watermarks.low > next {
-            partition.missing = true;
-            partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
-            self.report.data_loss(ticket.partition, next, watermarks.low);
+        // The record before the position is gone, and with it what its leader says of the log.
+        partition.epoch = None;
+        partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
+        if watermarks.low > known_end {
+            self.report.data_loss(ticket.partition, known_end, watermarks.low);
         }
         self.source.release(&[ticket.partition]).map_err(SinkError::Source)?;
         self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
@@ -240,15 +241,21 @@ impl Conductor {
         self.generations += 1;
         let (generation, buffer) = (self.generations, self.buffer(id));
         if let Some(partition) = self.partitions.get_mut(&id) {
-            let assigned = partition.assigned;
-            *partition = Partition::looking(id, generation, buffer, Instant::now());
-            partition.assigned = assigned;
-            partition.phase = Phase::Stopped(reason);
-            if assigned {
+            *partition = partition.stopped(Phase::Stopped(reason), generation, buffer, Instant::now());
+            if partition.assigned {
                 self.source.pause(&[id]);
             }
         }
         self.report.stop(id, reason, message);
+    }
+
+    /// Forgets what a partition holds that is given back: its next owner reads it again.
+    pub(super) fn let_go(&mut self, id: i32) {
+        self.generations += 1;
+        let (generation, buffer) = (self.generations, self.buffer(id));
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            *partition = partition.stopped(Phase::Looking, generation, buffer, Instant::now());
+        }
     }
 
     /// Brings a result up again a little later.

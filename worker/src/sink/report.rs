@@ -250,6 +250,11 @@ impl Reporter {
         self.joined = true;
     }
 
+    /// Returns whether the group has ever answered with an assignment.
+    pub(super) fn has_joined(&self) -> bool {
+        self.joined
+    }
+
     fn state(&self, partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
         match (draining, self.joined) {
             (true, _) => State::Draining,

@@ -89,7 +89,7 @@ impl Conductor {
                 self.stop(id, Reason::PlanVersionUnknown, message);
                 return;
             }
-            (plan, Origin::Replay { missing: partition.missing })
+            (plan, Origin::Replay)
         } else {
             let Some(reason) = partition.seal_reason(now, max_interval) else { return };
             let Some((last, leader_epoch)) = partition.buffered else { return };
@@ -136,12 +136,12 @@ impl Conductor {
         }
         let tail_known_at = partition.tail_known_at;
         let trusted_for = u64::try_from(self.context.tail_trusted_for.as_millis()).unwrap_or(u64::MAX);
-        if let Origin::Replay { missing } = origin {
+        if matches!(origin, Origin::Replay) {
             let gone = missing_rows(&plan.objects, &listed);
             if let Some(gone @ 1..) = gone {
                 self.report.compacted(&plan, gone);
             }
-            if !missing && gone.is_none() {
+            if gone.is_none() {
                 let message = format!(
                     "partition {}, offsets {} to {}: the plan lists {} but the records give {}; nothing was written. \
                      This is a bug or a plan that was changed by hand: keep the plan and the topic, and report both",
@@ -156,24 +156,34 @@ impl Conductor {
             }
             plan.objects = listed;
         }
-        let (ledger, sender) = (self.lookup.ledger.clone(), self.sender.clone());
+        let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
         let announced = self.context.partitions.as_ref().map(|partitions| partitions.announce(&plan)).unwrap_or_default();
         let beside = Beside { failpoints: self.context.failpoints.clone(), announced };
         self.spawn(ticket.partition, async move {
+            let ledger = &lookup.ledger;
             let result = match origin {
-                Origin::Replay { .. } => deliver::write(&ledger, plan, bodies, tail_known_at, beside).await,
-                Origin::New => deliver::plan_and_write(&ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), beside).await,
+                _ if !lookup.is_same_topic().await => Ok(Delivery::TopicReplaced),
+                Origin::Replay => deliver::write(ledger, plan, bodies, tail_known_at, beside).await,
+                Origin::New => deliver::plan_and_write(ledger, plan, bodies, tail_known_at.saturating_add(trusted_for), beside).await,
             };
             report(&sender, Work::Delivered(ticket, result));
         });
     }
 
     pub(super) fn delivered(&mut self, ticket: Ticket, result: Result<Delivery, LedgerError>) -> Result<(), SinkError> {
-        if self.current(ticket).is_none() {
-            return Ok(());
-        }
+        let Some(leaves) = self.current(ticket).map(|partition| partition.leaving.is_some()) else { return Ok(()) };
         match result {
             Ok(Delivery::Stored(plan, known_at)) => self.complete(ticket, &plan, known_at),
+            Ok(Delivery::TopicReplaced) => return Err(SinkError::TopicReplaced { topic: self.context.pipeline.kafka.topic.name.clone() }),
+            // Its next owner executes the plan.
+            Ok(Delivery::Adopted(plan)) if leaves => {
+                tracing::info!(
+                    partition = plan.partition,
+                    first = plan.first,
+                    "another worker had decided this rotation; the next owner executes it"
+                );
+                self.let_go(ticket.partition);
+            }
             Ok(Delivery::Adopted(plan)) if !self.releases.is_empty() => self.later(Work::Delivered(ticket, Ok(Delivery::Adopted(plan)))),
             Ok(Delivery::Adopted(plan)) => {
                 tracing::info!(
@@ -235,7 +245,7 @@ impl Conductor {
             self.source.pause(&[id]);
         } else if partition.paused && !partition.throttled && partition.phase == Phase::Active && partition.pending.is_empty() {
             partition.paused = false;
-            self.source.resume(id, partition.next);
+            self.source.resume(partition.placement());
         }
     }
 
@@ -250,12 +260,12 @@ impl Conductor {
         let ticket = Ticket { partition: id, generation: partition.generation };
         let Some((plan, marked @ false)) = &mut partition.completed else { return };
         *marked = true;
-        let plan = Arc::clone(plan);
+        let (plan, end) = (Arc::clone(plan), partition.durable);
         partition.marking = true;
         let (ledger, sender) = (self.lookup.ledger.clone(), self.sender.clone());
         self.spawn(id, async move {
             // A missing mark costs the next owner a few HEADs, nothing else.
-            if let Err(error) = ledger.mark_done(&plan).await {
+            if let Err(error) = ledger.mark_done(&plan, end).await {
                 tracing::warn!(partition = plan.partition, error = line(&error), "failed to mark a plan as done");
             }
             report(&sender, Work::Marked(ticket));

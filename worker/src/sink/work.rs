@@ -42,4 +42,6 @@ pub(super) enum Delivery {
     Adopted(Arc<Plan>),
     /// The chain had gone on, and its plans were cleaned up, while this worker slept.
     Overtaken(Arc<Plan>),
+    /// The topic was deleted and made again, so nobody knows which one the records are of.
+    TopicReplaced,
 }

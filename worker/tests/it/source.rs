@@ -84,7 +84,7 @@ fn a_pause_at_the_end_of_a_partition_skips_no_record() {
     // librdkafka has counted the event of the end as a record.
     reader.source.pause(&[0]);
     produce(&producer, 3);
-    reader.source.resume(0, 3);
+    reader.source.resume(Placement { partition: 0, offset: 3, leader_epoch: None });
     reader.until(|reader| reader.offsets.len() >= 6);
     assert_eq!(reader.offsets, [0, 1, 2, 3, 4, 5]);
 }

@@ -148,11 +148,11 @@ async fn a_release_is_installed_upgraded_and_removed_and_the_pipelines_stay() {
 
     let deployments = release.namespace.api::<Deployment>();
     let before = deployments.get(&release.object()).await.unwrap();
-    release.helm("upgrade", &["--reuse-values"]).await;
+    release.helm("upgrade", &["--reset-then-reuse-values"]).await;
     assert_eq!(deployments.get(&release.object()).await.unwrap().metadata.generation, before.metadata.generation, "nothing has changed");
 
     let watched = format!("watchNamespaces={{{}}}", release.namespace.name());
-    release.helm("upgrade", &["--reuse-values", "--set", &watched]).await;
+    release.helm("upgrade", &["--reset-then-reuse-values", "--set", &watched]).await;
     let cluster_roles: Api<ClusterRole> = Api::all(client.clone());
     assert!(cluster_roles.get_opt(&release.object()).await.unwrap().is_none());
     assert!(release.namespace.api::<Role>().get_opt(&release.object()).await.unwrap().is_some());

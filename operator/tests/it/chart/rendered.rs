@@ -148,6 +148,9 @@ async fn values_that_are_none_are_refused() {
         ("allow.roles.quotes={admin}", "roles"),
         ("driftInterval=soon", "driftInterval"),
         ("log.format=xml", "format"),
+        ("statusInterval=169h", "statusInterval"),
+        ("metrics.serviceMonitor.enabled=true", "networkPolicy.metricsNamespaces"),
+        ("metrics.podMonitor.enabled=true", "worker.networkPolicy.metricsNamespaces"),
     ] {
         let (done, said) = helm("template", &["x", "--set", value], "default").await;
         assert!(!done && said.contains(named), "{value}: {said}");

@@ -192,6 +192,30 @@ fn a_worker_that_sleeps_past_the_clean_up_withdraws_its_plan_and_writes_nothing(
     stage.stored().assert_exactly(&expected);
 }
 
+/// A successor that adopted the plan has gone on behind it: that is the chain, not a sign that the plan is none of it.
+#[test]
+fn frozen_until_its_knowledge_is_stale_a_woken_sink_leaves_its_adopted_plan_alone() {
+    let stage = Stage::with_brokers(1, 2);
+    let wake = Arc::new(Notify::new());
+    stage.proxy.inject(Rule::new(Fault::Hold(Arc::clone(&wake))).method("GET").key("start-after=").times(1));
+    stage.produce(0, 0, RECORDS);
+    let sleeper = stage.sink_with("sleeper", stage.pipeline(|_| {}), |context| context.tail_trusted_for = Duration::ZERO);
+    stage.runtime.block_on(stage.proxy.wait_for("GET", "start-after=", 1));
+
+    let other = stage.bootstrap_servers(1);
+    let store = stage.store();
+    let pipeline = stage.pipeline(|spec| spec["kafka"]["bootstrapServers"] = serde_json::json!([other]));
+    let owner = stage.sink_with("owner", pipeline, |context| context.store = store);
+    stage.produce(0, RECORDS, RECORDS);
+    stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
+
+    wake.notify_one();
+    until("the sleeper has caught up", || sleeper.durable() == 2 * RECORDS);
+    assert!(sleeper.stop().unwrap().drained);
+    assert!(owner.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS)]);
+}
+
 /// Kills a sink while the group takes a partition from it for a second one.
 fn killed_while_giving_back(failpoint: &str) {
     let stage = Stage::new(2);

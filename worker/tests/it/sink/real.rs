@@ -2,18 +2,23 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use stockpipeline_worker::kafka::{Clients, Identity};
 use stockpipeline_worker::sink::SinkError;
 use stockpipeline_worker::status::TopicState;
 use stockpipeline_worker::topic;
+
+use crate::faults::{Fault, Rule};
 
 use super::stage::{DEADLINE, Stage, tick, until};
 
@@ -92,6 +97,75 @@ fn a_topic_that_is_replaced_under_a_running_sink_ends_it_and_its_successor_store
     assert!(report.is_clean(), "{report:#?}");
     assert_eq!(report.zones.processed.rows, u64::try_from(RECORDS + RECORDS / 2).unwrap());
     assert_eq!(report.chains.len(), 2, "one chain an epoch");
+    delete_topic(&stage);
+}
+
+/// While a sink waits for its store, its consumer goes on in the new topic at the old offset, and nothing tells it.
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn a_topic_that_is_replaced_and_refilled_while_the_store_is_away_is_not_taken_for_the_old_one() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    stage.produce(0, 0, RECORDS);
+    let sink = stage.sink("old", stage.pipeline(|_| {}));
+    until("the old topic is durable", || sink.durable() == RECORDS);
+    let back = Arc::new(Notify::new());
+    stage.proxy.inject(Rule::new(Fault::Hold(Arc::clone(&back))).method("PUT").key(".plan.json").times(1));
+    let plans = stage.proxy.count("PUT", ".plan.json");
+    stage.produce(0, RECORDS, RECORDS);
+    stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", plans + 1));
+    delete_topic(&stage);
+    make_topic(&stage, 1);
+    stage.produce(0, 0, 4 * RECORDS);
+    back.notify_one();
+    until("it has noticed", || !sink.is_running());
+    let ended = sink.ended();
+    assert!(matches!(ended, Err(SinkError::TopicReplaced { .. })), "{ended:?}");
+    let next = stage.sink("new", stage.pipeline(|_| {}));
+    until("the new topic is durable", || next.durable() == 4 * RECORDS);
+    assert!(next.stop().unwrap().drained);
+    let report = stage.audit(&stage.pipeline(|_| {}));
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.zones.processed.rows, u64::try_from(6 * RECORDS).unwrap());
+    assert_eq!(report.chains.len(), 2, "one chain an epoch");
+    delete_topic(&stage);
+}
+
+/// Retention takes the marker of a transaction, too: nothing that anyone could have read.
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn control_records_that_retention_removes_are_no_loss() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    let sink = stage.sink("only", stage.pipeline(|_| {}));
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("transactional.id", stage.topic()).create().unwrap();
+    producer.init_transactions(DEADLINE).unwrap();
+    producer.begin_transaction().unwrap();
+    for number in 0..RECORDS {
+        let payload = tick(number).to_string();
+        producer.send(BaseRecord::<(), str>::to(stage.topic()).partition(0).payload(&payload)).unwrap();
+    }
+    producer.flush(DEADLINE).unwrap();
+    producer.commit_transaction(DEADLINE).unwrap();
+    let end = RECORDS + 1;
+    until("the end of the log is durable", || sink.durable() == end);
+    let mut all = TopicPartitionList::new();
+    all.add_partition_offset(stage.topic(), 0, Offset::Offset(end)).unwrap();
+    stage.runtime.block_on(admin(&stage).delete_records(&all, &AdminOptions::new())).unwrap();
+    // A second member makes the group rebalance, and the first seek its position.
+    let second = stage.sink("second", stage.pipeline(|_| {}));
+    stage.produce(0, end, 10);
+    until("what comes later is durable", || sink.durable().max(second.durable()) == end + 10);
+    for sink in [sink, second] {
+        assert!(sink.status.read().sink.as_ref().is_none_or(|status| status.data_loss.is_none()));
+        assert!(sink.stop().unwrap().drained);
+    }
+    let group = stage.group();
+    until("the group has forgotten its offsets", || {
+        let deleted = stage.runtime.block_on(admin(&stage).delete_groups(&[&group], &AdminOptions::new())).unwrap();
+        deleted.iter().all(Result::is_ok)
+    });
     delete_topic(&stage);
 }
 
