@@ -154,7 +154,9 @@ async fn forward(shared: &Shared, method: Method, uri: &Uri, headers: HeaderMap,
     let place = uri.path_and_query().map_or("/", |place| place.as_str());
     let mut request = Request::builder().method(method).uri(place).body(kube::client::Body::from(body.to_vec())).unwrap();
     *request.headers_mut() = headers;
-    OF_A_CONNECTION.iter().for_each(|name| drop(request.headers_mut().remove(name)));
+    for name in OF_A_CONNECTION {
+        request.headers_mut().remove(name);
+    }
     match shared.behind.send(request).await {
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();

@@ -57,7 +57,8 @@ async fn a_pipeline_that_claims_another_namespaces_tables_or_prefixes_is_refused
         document["metadata"]["namespace"] = json!(thief.name());
         document.to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut Value), &str); 3] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Change<'_>, &str); 3] = [
         (
             "table",
             &|spec| {

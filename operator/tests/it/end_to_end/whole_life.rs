@@ -220,7 +220,7 @@ async fn check(stage: Stage, kinds: [&str; 2]) {
     let rules: Vec<Value> = role
         .into_iter()
         .filter(|object| kinds.contains(&object["kind"].as_str().unwrap()) && is_the_operators(object))
-        .flat_map(rules_of)
+        .flat_map(|object| rules_of(&object))
         .collect();
     let granted = granted(&rules);
     assert!(granted.len() > 30 && !granted.iter().any(|right| right.contains("secrets")), "{granted:?}");
@@ -234,7 +234,7 @@ fn is_the_operators(object: &Value) -> bool {
     [NAME.to_owned(), format!("{NAME}-leader")].iter().any(|name| object["metadata"]["name"] == **name)
 }
 
-fn rules_of(object: Value) -> Vec<Value> {
+fn rules_of(object: &Value) -> Vec<Value> {
     object["rules"].as_array().cloned().unwrap_or_default()
 }
 
