@@ -160,7 +160,9 @@ async fn forward(shared: &Shared, method: Method, uri: &Uri, headers: HeaderMap,
     match shared.behind.send(request).await {
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();
-            OF_A_CONNECTION.iter().for_each(|name| drop(parts.headers.remove(name)));
+            for name in OF_A_CONNECTION {
+                parts.headers.remove(name);
+            }
             let mut cuts = shared.cuts.subscribe();
             let cut = async move { drop(cuts.changed().await) };
             Response::from_parts(parts, Body::from_stream(Body::new(body).into_data_stream().take_until(Box::pin(cut))))
