@@ -327,7 +327,7 @@ impl Partition {
     /// Returns this partition in a new life, in which nothing more is done for it. What is durable stays known, so that its lag does.
     pub(super) fn stopped(&self, phase: Phase, generation: u64, buffer: Buffer, now: Instant) -> Self {
         let Self { assigned, durable, log_end, leaving, .. } = *self;
-        Self { phase, assigned, durable, log_end, leaving, ..Self::looking(self.id, generation, buffer, now) }
+        Self { phase, assigned, leaving, durable, log_end, ..Self::looking(self.id, generation, buffer, now) }
     }
 
     /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
