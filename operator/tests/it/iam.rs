@@ -16,7 +16,9 @@ fn sources(path: &str) -> String {
         if path.is_dir() {
             let mut entries: Vec<_> = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
             entries.sort();
-            entries.iter().for_each(|entry| add(entry, text));
+            for entry in &entries {
+                add(entry, text);
+            }
         } else {
             text.extend(std::fs::read_to_string(path).unwrap().split_whitespace());
         }

@@ -154,11 +154,15 @@ async fn forward(shared: &Shared, method: Method, uri: &Uri, headers: HeaderMap,
     let place = uri.path_and_query().map_or("/", |place| place.as_str());
     let mut request = Request::builder().method(method).uri(place).body(kube::client::Body::from(body.to_vec())).unwrap();
     *request.headers_mut() = headers;
-    OF_A_CONNECTION.iter().for_each(|name| drop(request.headers_mut().remove(name)));
+    for name in &OF_A_CONNECTION {
+        request.headers_mut().remove(name);
+    }
     match shared.behind.send(request).await {
         Ok(answer) => {
             let (mut parts, body) = answer.into_parts();
-            OF_A_CONNECTION.iter().for_each(|name| drop(parts.headers.remove(name)));
+            for name in &OF_A_CONNECTION {
+                parts.headers.remove(name);
+            }
             let mut cuts = shared.cuts.subscribe();
             let cut = async move { drop(cuts.changed().await) };
             Response::from_parts(parts, Body::from_stream(Body::new(body).into_data_stream().take_until(Box::pin(cut))))

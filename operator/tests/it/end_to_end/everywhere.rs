@@ -9,6 +9,9 @@ use super::stage::{NAME, Stage, condition};
 use crate::cluster::Namespace;
 use crate::program::until;
 
+/// Name of a pipeline, what it claims, and what that is called.
+type Case<'a> = (&'a str, &'a dyn Fn(&mut Value), &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an API server"]
 async fn a_namespace_that_ends_takes_its_pipelines_along_and_their_policies_are_kept() {
@@ -57,7 +60,7 @@ async fn a_pipeline_that_claims_another_namespaces_tables_or_prefixes_is_refused
         document["metadata"]["namespace"] = json!(thief.name());
         document.to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut Value), &str); 3] = [
+    let cases: [Case<'_>; 3] = [
         (
             "table",
             &|spec| {

@@ -37,7 +37,7 @@ fn said(topic: &str) -> Status {
 }
 
 /// Connects whoever asks at a socket, as HTTP proxies are asked, with one address.
-async fn connect(socket: &Path, inside: std::net::SocketAddr) {
+fn connect(socket: &Path, inside: std::net::SocketAddr) {
     let listener = UnixListener::bind(socket).unwrap();
     tokio::spawn(async move {
         while let Ok((outside, _)) = listener.accept().await {
@@ -76,7 +76,7 @@ async fn what_a_sink_sees_of_the_topic_is_compared_with_what_is_declared() {
     drop(operator);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    connect(&plane.socket(), listener.local_addr().unwrap()).await;
+    connect(&plane.socket(), listener.local_addr().unwrap());
     let status = said(&format!("demo.{}", stage.namespace.name()));
     let router = Router::new().route(STATUS_PATH, get(async move || axum::Json(status.clone())));
     let workers = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
