@@ -6,15 +6,13 @@
 - apiGroups: [stockpipeline.dev]
   resources: [stockpipelines/status]
   verbs: [patch]
-# Owner references that block deletion need it where the admission plugin for them is on.
+# Owner references that block deletion need it where the admission plugin for them is on, as a change of such a reference needs the right to
+# delete the object that has it.
 - apiGroups: [stockpipeline.dev]
   resources: [stockpipelines/finalizers]
   verbs: [update]
 - apiGroups: [""]
-  resources: [configmaps]
-  verbs: [get, list, watch, create, patch]
-- apiGroups: [""]
-  resources: [serviceaccounts]
+  resources: [configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [deployments, controllerrevisions]

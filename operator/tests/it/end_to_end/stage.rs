@@ -121,6 +121,11 @@ impl Stage {
         run("kubectl", &[&["--kubeconfig", &admin][..], arguments].concat(), input).await
     }
 
+    /// Plays the cluster anew, where the old one follows a past that has not been.
+    pub(crate) async fn play_again(&mut self) {
+        self.simulation = Simulation::start(self.client.clone(), Part::NodesAndControllers).await;
+    }
+
     /// Returns the operator's arguments.
     pub(crate) fn settings(&self) -> Vec<String> {
         let mut settings = vec![

@@ -20,6 +20,9 @@ use crate::simulation::LEFT_ALONE;
 /// Labels of everything of one pipeline.
 const LABELS: &str = "stockpipeline.dev/pipeline=demo";
 
+/// Rights that an admission plugin asks about, and no request: without them nothing can be owned, or cleaned up after.
+const ASKED_BY_ADMISSION: [&str; 2] = ["update stockpipeline.dev/stockpipelines/finalizers", "delete /configmaps"];
+
 /// Makes every kind of child.
 fn whole(spec: &mut Value) {
     spec["sink"]["worker"] = json!({ "replicas": 2 });
@@ -210,7 +213,9 @@ fn granted(rules: &[Value]) -> BTreeSet<String> {
             }
         }
     }
-    all.remove("update stockpipeline.dev/stockpipelines/finalizers");
+    for asked_by_admission in ASKED_BY_ADMISSION {
+        assert!(all.remove(asked_by_admission), "{asked_by_admission}");
+    }
     all
 }
 

@@ -185,7 +185,8 @@ impl Live {
         let mut objects = BTreeMap::new();
         for key in listed.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>").map(|(key, _)| key)) {
             let escaped = key.replace('%', "%25").replace('+', "%2B").replace("&amp;", "&");
-            let body = reqwest::get(format!("{bucket}/{escaped}")).await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
+            let request = reqwest::Client::new().get(format!("{bucket}/{escaped}")).header("authorization", super::authorization("s3"));
+            let body = request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
             objects.insert(key.to_owned(), body.to_vec());
         }
         objects

@@ -78,7 +78,7 @@ async fn an_api_server_that_is_killed_comes_back_to_workers_as_they_were_and_to_
 #[ignore = "needs kube-apiserver and etcd"]
 async fn a_cluster_that_is_set_back_keeps_the_catalogue_and_goes_on_where_its_documents_are_applied_again() {
     let mut plane = ControlPlane::start().await;
-    let stage = Stage::on(&plane).await;
+    let mut stage = Stage::on(&plane).await;
     let mut operator = stage.lead(NAME).await;
     stage.ready("demo", with_a_query).await;
     let copy = plane.back_up().await;
@@ -89,6 +89,7 @@ async fn a_cluster_that_is_set_back_keeps_the_catalogue_and_goes_on_where_its_do
 
     // Watches that go on from where they were would hear of nothing: the process starts anew.
     until("the operator has ended", async || operator.has_ended()).await;
+    stage.play_again().await;
     // The older spec has a column less than the table: whatever the operator makes of it, nothing is taken out of Glue.
     until("the older state is looked at", async || {
         kept_up(&stage, &mut operator).await;
