@@ -36,6 +36,11 @@ const CREATES: &[Case] = &[
         &[("/spec/sink/worker/env", r#"[{"name": "https_proxy", "value": "http://evil.example"}]"#)],
         "names that load code, or lead requests and their credentials elsewhere (LD_*, GLIBC_*, AWS_*, SSL_*, OPENSSL_*, *_PROXY), are not allowed",
     ),
+    (
+        FULL,
+        &[("/spec/producer/worker/env", r#"[{"name": "LD_PRELOAD", "value": "/evil.so"}]"#)],
+        "names that load code, or lead requests and their credentials elsewhere (LD_*, GLIBC_*, AWS_*, SSL_*, OPENSSL_*, *_PROXY), are not allowed",
+    ),
     (FULL, &[("/spec/producer/transactionInterval", "\"6s\"")], "must be from 10ms to 5s"),
     (FULL, &[("/spec/reconcile/driftInterval", "\"30s\"")], "must be from 1m to 24h"),
     (FULL, &[("/spec/schema/maxFuture", "\"87601h\"")], "must be from 0s to 87600h"),
