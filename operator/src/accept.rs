@@ -23,7 +23,7 @@ use crate::error::Retry;
 use crate::identity::Identity;
 use crate::memory::Remembered;
 use crate::observe::Key;
-use crate::reconcile::Look;
+use crate::reconcile::{Look, reported};
 use crate::revisions;
 use crate::settings::Settings;
 use crate::status::Finding;
@@ -205,7 +205,12 @@ pub(crate) async fn for_clean_up(shared: &Shared, object: &StockPipeline, memory
     let policy = current.as_ref().map(|spec| spec.pipeline.operations.deletion);
     let accepted = accepted_or_left_over(shared, &identity);
     if accepted.is_empty() {
-        return Ok(Past::Nothing);
+        // A namespace that ends takes the revisions first; the status still tells whether a spec was in force.
+        let was_accepted = reported(object).iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
+        return Ok(current.filter(|_| was_accepted).map_or(Past::Nothing, |spec| {
+            let policy = spec.pipeline.operations.deletion;
+            Past::InForce(Box::new(spec), policy)
+        }));
     }
     let mut in_force = current.filter(|_| accepted.first().is_some_and(|newest| newest.spec_hash == spec_hash));
     for revision in &accepted {

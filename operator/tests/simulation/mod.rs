@@ -91,7 +91,7 @@ async fn run_pods(client: Client) {
         async move {
             let phase = pod.as_ref().ok().and_then(|pod| pod.status.as_ref()?.phase.clone());
             if let Ok(pod) = pod
-                && phase.as_deref() != Some("Running")
+                && matches!(phase.as_deref(), None | Some("Pending"))
                 && pod.metadata.deletion_timestamp.is_none()
                 && !pod.annotations().contains_key(LEFT_ALONE)
             {

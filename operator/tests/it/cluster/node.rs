@@ -126,8 +126,7 @@ impl Work {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let address = Ipv4Addr::new(127, 0, 77, ADDRESSES.fetch_add(1, Ordering::Relaxed));
-        let listener = TcpListener::bind((address, HTTP_PORT)).await.unwrap();
+        let (address, listener) = free_address().await;
         let forwarding = tokio::spawn(forward(listener, port)).abort_handle();
         let status = json!({ "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] } });
         drop(self.pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&status)).await);
@@ -205,6 +204,17 @@ impl Work {
         let status = json!({ "status": { "conditions": conditions, "containerStatuses": [container] } });
         drop(self.pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await);
     }
+}
+
+/// Returns an address of a pod's own, and what listens there. Another suite on this machine may have the next one.
+async fn free_address() -> (Ipv4Addr, TcpListener) {
+    for _ in 0..u8::MAX {
+        let address = Ipv4Addr::new(127, 0, 77, ADDRESSES.fetch_add(1, Ordering::Relaxed));
+        if let Ok(listener) = TcpListener::bind((address, HTTP_PORT)).await {
+            return (address, listener);
+        }
+    }
+    panic!("no address of 127.0.77.0/24 has port {HTTP_PORT} free");
 }
 
 /// The worker's program lies beside the operator's.

@@ -44,6 +44,16 @@ async fn every_pipeline_of_the_examples_becomes_ready_with_the_workers_and_table
             }
         }
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+        // What a document names of its user's own is its user's to make.
+        for role in ["sink", "producer"] {
+            if let Some(account) = object["spec"][role]["worker"]["serviceAccountName"].as_str() {
+                stage.kubectl(&["create", "serviceaccount", account, "-n", stage.namespace.name()], "").await;
+            }
+            if let Some(class) = object["spec"][role]["worker"]["placement"]["priorityClassName"].as_str() {
+                // It belongs to no namespace, so an earlier run may have left it.
+                stage.try_kubectl(&["create", "priorityclass", class, "--value=1000"], "").await;
+            }
+        }
         stage.kubectl(&["apply", "-f", "-"], &object.to_string()).await;
         if object.pointer(SOURCE).and_then(Value::as_str).is_some_and(|uri| !uri.contains("://")) {
             // It is for a try on one machine, or waits for its user's address.
@@ -63,8 +73,13 @@ async fn every_pipeline_of_the_examples_becomes_ready_with_the_workers_and_table
             let tables = &world.glue.databases[database].tables;
             assert!(table.is_none_or(|table| tables.contains_key(&table)) && !tables.is_empty(), "{file}: {:?}", tables.keys());
         }
+        // Nobody runs the Jobs that would clean up, and another example may use the same names.
+        stage.annotate(&name, "skip-cleanup", json!("true")).await;
         stage.delete(&name).await;
         until(&format!("{name} of {file} is gone"), async || stage.get::<StockPipeline>(&name).await.is_null()).await;
+        stage.aws.world().glue.databases.clear();
+        stage.aws.world().athena.workgroups.clear();
+        stage.aws.world().athena.queries.clear();
     }
     drop(operator);
     stage.remove().await;

@@ -247,11 +247,15 @@ impl Stage {
         }
     }
 
+    /// Sets an annotation of a pipeline.
+    pub(crate) async fn annotate(&self, name: &str, annotation: &str, value: Value) {
+        let patch = json!({ "metadata": { "annotations": { format!("stockpipeline.dev/{annotation}"): value } } });
+        self.patch::<StockPipeline>(name, &patch).await;
+    }
+
     /// Asks for a look at a pipeline now, whatever it waits for.
     pub(crate) async fn ask_for_a_look(&self, name: &str) {
-        let patch =
-            json!({ "metadata": { "annotations": { "stockpipeline.dev/reconcile-requested-at": format!("{:?}", Instant::now()) } } });
-        self.patch::<StockPipeline>(name, &patch).await;
+        self.annotate(name, "reconcile-requested-at", json!(format!("{:?}", Instant::now()))).await;
     }
 
     /// Applies one pipeline and waits until it is ready.

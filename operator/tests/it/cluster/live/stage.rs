@@ -91,7 +91,7 @@ impl Live {
     /// Waits until all rows are stored and everything is as declared; returns the topic's id.
     pub(super) async fn stored(&mut self) -> String {
         self.until_status("all rows are stored", |status| {
-            let is_stored = status["phase"] == "Completed" || status["sink"]["committedRecords"].as_u64() == Some(2_000);
+            let is_stored = status["sink"]["committedRecords"].as_u64() == Some(2_000);
             let is_ready = conditions(status).any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
             (is_stored && is_ready).then(|| status["kafka"]["topicId"].as_str().map(str::to_owned))?
         })
