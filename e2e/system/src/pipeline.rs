@@ -27,6 +27,8 @@ pub struct Pipeline {
     pub name: String,
     /// What was applied last.
     pub document: Value,
+    /// How many rows its source has, where it has an end.
+    pub rows: Option<u64>,
 }
 
 impl Pipeline {
@@ -40,14 +42,16 @@ impl Pipeline {
         let source =
             json!({ "type": "CsvReplay", "csvReplay": { "uri": format!("s3://{}/{object}", stage.bucket.name()), "order": "EventTime" } });
         let year = json!([{ "name": "year", "transform": "year", "column": dataset.event_time }]);
-        Self::start(stage, purpose, |spec| {
+        let mut pipeline = Self::start(stage, purpose, |spec| {
             spec["source"] = source;
             spec["schema"] = dataset.schema.clone();
             spec["producer"]["keyColumn"] = dataset.key.into();
             spec["sink"]["processed"]["partitionBy"] = year;
             edit(spec);
         })
-        .await
+        .await;
+        pipeline.rows = Some(dataset.rows);
+        pipeline
     }
 
     /// Applies a pipeline whose spec `edit` completes with source, schema and partitions.
@@ -66,7 +70,7 @@ impl Pipeline {
             },
             "spec": spec,
         });
-        let pipeline = Self { stage: stage.clone(), namespace, name: purpose.to_owned(), document };
+        let pipeline = Self { stage: stage.clone(), namespace, name: purpose.to_owned(), document, rows: None };
         pipeline.make_namespace().await;
         pipeline.apply().await;
         pipeline

@@ -76,11 +76,11 @@ impl Proof {
         counted[0]
     }
 
-    /// Waits until Trino finds more rows than before, none of them twice, and returns how many rows there are.
+    /// Waits until Trino finds more rows than before, or all of the source, none of them twice, and returns how many rows there are.
     pub async fn more_than(pipeline: &Pipeline, rows: u64, after: &str) -> u64 {
         until(&format!("there are more than {rows} rows after {after}"), async || {
             let now = Self::no_row_twice(pipeline).await;
-            (now > rows).then_some(now)
+            (now > rows || Some(now) == pipeline.rows).then_some(now)
         })
         .await
     }
