@@ -23,7 +23,7 @@ use crate::error::Retry;
 use crate::identity::Identity;
 use crate::memory::Remembered;
 use crate::observe::Key;
-use crate::reconcile::{Look, reported};
+use crate::reconcile::Look;
 use crate::revisions;
 use crate::settings::Settings;
 use crate::status::Finding;
@@ -196,7 +196,8 @@ pub(crate) enum Past {
 ///
 /// # Errors
 /// [`ApplyError`] when the API server does not give a revision.
-pub(crate) async fn for_clean_up(shared: &Shared, object: &StockPipeline, memory: &mut Remembered) -> Result<Past, ApplyError> {
+pub(crate) async fn for_clean_up(look: &Look<'_>, memory: &mut Remembered) -> Result<Past, ApplyError> {
+    let (shared, object) = (look.shared, look.object);
     let identity = identity(object);
     let generation = object.metadata.generation.unwrap_or(0);
     let written = Value::Object(object.spec.members.clone());
@@ -206,7 +207,7 @@ pub(crate) async fn for_clean_up(shared: &Shared, object: &StockPipeline, memory
     let accepted = accepted_or_left_over(shared, &identity);
     if accepted.is_empty() {
         // A namespace that ends takes the revisions first; the status still tells whether a spec was in force.
-        let was_accepted = reported(object).iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
+        let was_accepted = look.reported().iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
         return Ok(current.filter(|_| was_accepted).map_or(Past::Nothing, |spec| {
             let policy = spec.pipeline.operations.deletion;
             Past::InForce(Box::new(spec), policy)

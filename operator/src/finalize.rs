@@ -165,7 +165,7 @@ async fn clean_up(
     if look.is_read_only {
         return Ok(vec![Part::Running("nothing is removed, since this is read-only".to_owned())]);
     }
-    let (spec, declared) = match accept::for_clean_up(look.shared, look.object, memory).await? {
+    let (spec, declared) = match accept::for_clean_up(look, memory).await? {
         Past::Nothing => return Ok(Vec::new()),
         Past::Unreadable => return Ok(vec![Part::Failed(Retry::User, UNREADABLE.to_owned())]),
         Past::InForce(spec, declared) => (*spec, declared),

@@ -103,7 +103,10 @@ impl Work {
     async fn begin(&mut self, pod: &Pod) {
         let name = pod.name_any();
         let mounted = self.folder.join(&name);
-        self.mount(pod, &mounted).await;
+        if !self.mount(pod, &mounted).await {
+            // As a kubelet it tries again, until the pod is gone or what it needs is there.
+            return;
+        }
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
@@ -133,8 +136,8 @@ impl Work {
         self.running.insert(name, Running { process, port, forwarding, is_ready: None, is_job, has_ended: false });
     }
 
-    /// Writes the files of the projected volume.
-    async fn mount(&self, pod: &Pod, folder: &Path) {
+    /// Writes the files of the projected volume, and returns whether all were there.
+    async fn mount(&self, pod: &Pod, folder: &Path) -> bool {
         let mut sources: Vec<&VolumeProjection> = Vec::new();
         for volume in pod.spec.as_ref().unwrap().volumes.iter().flatten() {
             sources.extend(volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()));
@@ -142,13 +145,15 @@ impl Work {
         for source in sources {
             let mut files = Vec::new();
             if let Some(wanted) = &source.config_map {
-                let data = self.config_maps.get(&wanted.name).await.unwrap().data.unwrap_or_default();
+                let Some(found) = self.config_maps.get_opt(&wanted.name).await.unwrap() else { return false };
+                let data = found.data.unwrap_or_default();
                 for item in wanted.items.iter().flatten() {
                     files.push((&item.path, data[&item.key].clone().into_bytes()));
                 }
             }
             if let Some(wanted) = &source.secret {
-                let data = self.secrets.get(&wanted.name).await.unwrap().data.unwrap_or_default();
+                let Some(found) = self.secrets.get_opt(&wanted.name).await.unwrap() else { return false };
+                let data = found.data.unwrap_or_default();
                 for item in wanted.items.iter().flatten() {
                     // What is optional may be missing.
                     files.extend(data.get(&item.key).map(|bytes| (&item.path, bytes.0.clone())));
@@ -161,6 +166,7 @@ impl Work {
             }
         }
         assert!(folder.join(CONFIG_PATH.strip_prefix(&format!("{MOUNTED}/")).unwrap()).is_file(), "{}", folder.display());
+        true
     }
 
     /// Asks for readiness, and writes the status when it has changed.
