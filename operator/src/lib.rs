@@ -1,87 +1,43 @@
-//! The operator of StockPipeline: the pure core from which it keeps workers, Glue tables and Athena objects.
+//! The operator of StockPipeline: keeps workers, Glue tables and Athena objects of each pipeline as declared, and says how they are.
 //!
-//! Everything here takes values and the time and gives values: no client, no clock, no environment.
+//! One look at a pipeline is five steps, each a folder:
 //!
-//! | module | what it decides |
+//! | step | what it does |
 //! |---|---|
-//! | [`crd`] | the custom resource: its schema, columns and status |
-//! | [`identity`] | the resource that everything made for a pipeline belongs to, and the names of those things |
-//! | [`settings`] | what the operator itself is set to |
-//! | [`change`] | what a new spec may not change about the one in force |
-//! | [`claims`] | which of two pipelines keeps what both claim |
-//! | [`desired`] | the Kubernetes objects of a pipeline |
-//! | [`catalog`] | the Glue and Athena objects of a pipeline, and what to do about the ones that are there |
-//! | [`scaler`] | how many workers there should be |
-//! | [`status`] | conditions and phase, and when they are written |
-//! | [`act`] | what is done to one thing |
-//! | [`metrics`] | what the operator counts |
+//! | [`observe`] | what there is: from caches that watches keep, and from the workers' own words |
+//! | [`accept`] | which spec is in force: accepted ones are kept as `revisions`; what a new one may not [`change`](accept::change), and which of two pipelines keeps what both [claim](accept::claims) |
+//! | [`desired`] | the Kubernetes objects of a pipeline, and [how many workers](desired::scaler) there should be |
+//! | [`apply`] | writes what differs, in an order that matters (`children`) |
+//! | [`status`] | from what was seen to `findings`, conditions, phase and `events`; written (`publish`) when it is worth it |
 //!
-//! Around the core, with clients and clocks:
+//! Around the steps:
 //!
-//! | module | what it does |
+//! | folder | what it is |
 //! |---|---|
-//! | [`controller`] | decides who is looked at when; what follows is one look |
-//! | [`reconcile`] | one look in five steps: observe, check, desired, apply, status |
-//! | `observe` | what there is, from caches that watches keep, and from [`workers`]' own words |
-//! | `accept` | which spec is in force, with `revisions` of those that were accepted |
-//! | `sync`, `lifecycle` | when the catalogue is looked at; how many workers there should be now |
-//! | [`apply`], `children` | writes what differs, in an order that matters |
-//! | [`findings`], `publish`, [`events`] | what it all amounts to, written when it is worth it |
-//! | `finalize` | the end of a pipeline |
-//! | `memory` | what is remembered between two looks |
-//! | [`arguments`] | the command line |
-//! | [`run`] | the process in a cluster: endpoints, election, controller, stop |
+//! | [`resource`] | the custom resource ([`crd`](resource::crd)), and the names, labels and owner of what is made for one ([`identity`](resource::identity)) |
+//! | [`catalog`] | Glue and Athena: what they should have and what to do about what they have ([`decide`](catalog::decide)), doing it ([`converge`](catalog::converge)) over their APIs ([`aws`](catalog::aws)), and when (`sync`) |
+//! | [`reconcile`] | one look as a table of contents; [who is looked at when](reconcile::controller), and what is remembered between two looks (`memory`); how many workers run now (`lifecycle`); the end of a pipeline (`finalize`); whether looks end ([`pulse`](reconcile::pulse)) |
 //! | [`plan`] | what applying a document would change |
-//! | [`leader`] | which of several processes writes |
-//! | [`fence`] | whether this one still may |
-//! | [`pulse`] | whether the controller moves |
-//! | [`http`] | `/livez`, `/readyz` and `/metrics` |
-//! | [`telemetry`] | log lines |
-//! | [`catalogue`] | brings Glue and Athena to what the catalogue decides, or says what it would do |
-//! | [`glue`] | Glue's API |
-//! | [`athena`] | Athena's API |
-//! | [`aws`] | as whom AWS is called, where to, how fast, and what a failure means |
-//! | [`limiter`] | how fast a service of AWS is called |
+//! | [`process`] | the process: [command line](process::arguments), [run](process::run), which of several processes writes ([`leader`](process::leader)) and whether this one still may ([`fence`](process::fence)), [endpoints](process::http), [log](process::telemetry) |
+//!
+//! What every folder uses stands beside them: [`act`], `clock`, [`error`], `hash`, [`metrics`], [`settings`].
+//!
+//! [`catalog::decide`], [`desired`], [`resource`], [`accept::change`], [`accept::claims`] and [`status`] but for its `publish` are pure: they take values and the time and
+//! give values, without client, clock or environment.
 
-mod accept;
+pub mod accept;
 pub mod act;
 pub mod apply;
-pub mod arguments;
-pub mod athena;
-pub mod aws;
 pub mod catalog;
-pub mod catalogue;
-pub mod change;
-mod children;
-pub mod claims;
 mod clock;
-pub mod controller;
-pub mod crd;
 pub mod desired;
 pub mod error;
-pub mod events;
-pub mod fence;
-mod finalize;
-pub mod findings;
-pub mod glue;
 mod hash;
-pub mod http;
-pub mod identity;
-pub mod leader;
-mod lifecycle;
-pub mod limiter;
-mod memory;
 pub mod metrics;
-mod observe;
+pub mod observe;
 pub mod plan;
-mod publish;
-pub mod pulse;
+pub mod process;
 pub mod reconcile;
-mod revisions;
-pub mod run;
-pub mod scaler;
+pub mod resource;
 pub mod settings;
 pub mod status;
-mod sync;
-pub mod telemetry;
-pub mod workers;

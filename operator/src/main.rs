@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use stockpipeline::launch::{Exit, TERMINATION_MESSAGE_PATH};
-use stockpipeline_operator::arguments::{Arguments, Command, PlanArguments, PlanFormat, RunArguments};
-use stockpipeline_operator::catalogue::Catalogue;
+use stockpipeline_operator::catalog::converge::Catalogue;
 use stockpipeline_operator::metrics::Metrics;
 use stockpipeline_operator::plan::show::{Colour, show};
 use stockpipeline_operator::plan::{Planner, documents, installed};
-use stockpipeline_operator::run::{LeaseSettings, Process, RunError};
-use stockpipeline_operator::{crd, run, telemetry};
+use stockpipeline_operator::process::arguments::{Arguments, Command, PlanArguments, PlanFormat, RunArguments};
+use stockpipeline_operator::process::run::{LeaseSettings, Process, RunError};
+use stockpipeline_operator::process::{run, telemetry};
+use stockpipeline_operator::resource::crd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 

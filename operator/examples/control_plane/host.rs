@@ -11,10 +11,10 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use stockpipeline::document::{self, Document};
-use stockpipeline_operator::catalogue::{Catalogue, Options};
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::catalog::converge::{Catalogue, Options};
 use stockpipeline_operator::metrics::Metrics;
 use stockpipeline_operator::plan::{Planner, installed};
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::api_server::ApiServer;
 use crate::aws_endpoint::AwsEndpoint;

@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 use clap::Parser;
-use stockpipeline_operator::arguments::{Arguments, Command, LogFormat};
-use stockpipeline_operator::run::{self, LeaseSettings, Process};
-use stockpipeline_operator::telemetry;
+use stockpipeline_operator::process::arguments::{Arguments, Command, LogFormat};
+use stockpipeline_operator::process::run::{self, LeaseSettings, Process};
+use stockpipeline_operator::process::telemetry;
 use tokio_util::sync::CancellationToken;
 
 /// Ends this process at once when whoever started it is gone, and with it the other end of the pipe.

@@ -7,7 +7,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
-use crate::identity::MANAGER;
+use crate::resource::identity::MANAGER;
 
 /// Where in an object, and in the fields of an owner, the pods are.
 const PODS: (&str, &str) = ("/spec/template/spec", "/f:spec/f:template/f:spec");

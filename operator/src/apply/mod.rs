@@ -4,6 +4,7 @@
 //! An object is ours when this resource is its controller. One that nobody controls and that carries our labels is taken over, which is
 //! what deleting a pipeline without its children leaves. Any other object of one of our names is refused.
 
+pub(crate) mod children;
 mod difference;
 pub(crate) mod foreign;
 
@@ -17,11 +18,11 @@ use serde_json::Value;
 use stockpipeline::document::{GROUP, KIND};
 
 pub use crate::act::Act;
-use crate::controller::Shared;
 use crate::error::Retry;
 use crate::hash;
-use crate::identity::{Identity, MANAGER};
 use crate::observe::{Cached, Key};
+use crate::reconcile::controller::Shared;
+use crate::resource::identity::{Identity, MANAGER};
 
 /// Why an object is not as declared.
 #[derive(Debug, thiserror::Error)]

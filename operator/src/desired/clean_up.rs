@@ -8,7 +8,7 @@ use stockpipeline::check::FieldError;
 use stockpipeline::launch::CONFIG_PATH;
 
 use super::{Children, Wanted, document, pod};
-use crate::identity::{Identity, Role};
+use crate::resource::identity::{Identity, Role};
 
 /// Pods that a Job tries before it has failed.
 const RETRIES: i32 = 2;

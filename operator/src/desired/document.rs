@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use stockpipeline::document::Document;
 
 use crate::hash;
-use crate::identity::Role;
+use crate::resource::identity::Role;
 
 /// Paths in the spec that no worker reads.
 const OPERATOR_ONLY: [&[&str]; 12] = [

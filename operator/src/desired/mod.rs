@@ -1,7 +1,7 @@
 //! The Kubernetes objects of a pipeline, from the checked pipeline alone.
 //!
 //! Pure: the same pipeline, settings and counts give the same objects, byte for byte. What is not in [`Children`] should not be there:
-//! the operator prunes it. Nothing here reads the cluster or decides how many workers there are ([`crate::scaler`] does).
+//! the operator prunes it. Nothing here reads the cluster; only [`scaler`] decides how many workers there are.
 //!
 //! | module | what it makes |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `mounts` | the document, Secrets and `ConfigMaps` as files |
 //! | `placement` | which nodes the pods may use |
 //! | `network` | the network policy |
+//! | [`scaler`] | how many workers there should be |
 //! | `kubernetes` | Kubernetes' own JSON forms, read strictly |
 
 mod clean_up;
@@ -20,6 +21,7 @@ mod mounts;
 mod network;
 mod placement;
 mod pod;
+pub mod scaler;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +38,7 @@ use stockpipeline::checked::{Location, Source};
 use stockpipeline::document::Document;
 use stockpipeline::operations::Worker;
 
-use crate::identity::{Identity, Role};
+use crate::resource::identity::{Identity, Role};
 use crate::settings::Settings;
 
 /// Old ReplicaSets that are kept: the last one tells what a roll has changed.

@@ -14,7 +14,7 @@ use stockpipeline::Pipeline;
 use stockpipeline::checked::{KafkaAuth, KeyRef, Location, Source};
 use stockpipeline::launch::{CONFIG_PATH, SECRETS_DIR};
 
-use crate::identity::{Identity, Role};
+use crate::resource::identity::{Identity, Role};
 use crate::settings::Settings;
 
 /// Volume of everything that is read.

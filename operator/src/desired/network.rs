@@ -14,7 +14,7 @@ use stockpipeline::Pipeline;
 use stockpipeline::checked::{Location, Source};
 use stockpipeline::launch::HTTP_PORT;
 
-use crate::identity::{Identity, MANAGER};
+use crate::resource::identity::{Identity, MANAGER};
 use crate::settings::NetworkSettings;
 
 const DNS_PORT: u16 = 53;

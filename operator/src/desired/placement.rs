@@ -8,7 +8,7 @@ use stockpipeline::check::FieldError;
 use stockpipeline::operations::{Placement, Spot};
 
 use super::kubernetes;
-use crate::identity::{Identity, Role};
+use crate::resource::identity::{Identity, Role};
 
 /// Label of a node's kind of capacity and its value for spot nodes: Karpenter's, and that of EKS' managed node groups.
 const SPOT_LABELS: [(&str, &str); 2] = [("karpenter.sh/capacity-type", "spot"), ("eks.amazonaws.com/capacityType", "SPOT")];

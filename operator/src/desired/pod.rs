@@ -17,7 +17,7 @@ use stockpipeline::launch::{CONFIG_PATH, HTTP_PORT, LIVEZ_PATH, READYZ_PATH, TER
 use stockpipeline::operations::Worker;
 
 use super::{kubernetes, mounts, placement};
-use crate::identity::{Identity, Role};
+use crate::resource::identity::{Identity, Role};
 use crate::settings::{Resources, Settings};
 
 /// User and group of the worker in the image: those of distroless' `nonroot`.

@@ -6,6 +6,7 @@
 //! | `pack` | keeps objects small |
 //! | `watch` | keeps the caches |
 //! | `stored` | a pipeline as the cache keeps it |
+//! | [`workers`] | asks workers how they are |
 //! | `seen` | puts together what there is of one pipeline |
 
 mod cache;
@@ -13,6 +14,7 @@ mod pack;
 mod seen;
 mod stored;
 mod watch;
+pub mod workers;
 
 pub(crate) use cache::Key;
 pub(crate) use pack::{Packed, Pattern};

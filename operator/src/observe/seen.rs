@@ -11,11 +11,11 @@ use kube::{Api, ResourceExt};
 use stockpipeline::status::Status;
 
 use super::Key;
-use crate::controller::Shared;
-use crate::findings::{Obstacle, PodFacts, WorkersSeen};
-use crate::identity::{Identity, Role};
-use crate::memory::{Remembered, Said};
-use crate::workers::Target;
+use crate::observe::workers::Target;
+use crate::reconcile::controller::Shared;
+use crate::reconcile::memory::{Remembered, Said};
+use crate::resource::identity::{Identity, Role};
+use crate::status::findings::{Obstacle, PodFacts, WorkersSeen};
 
 /// For how long what a worker has said holds while it does not answer.
 const HOLDS: Duration = Duration::from_mins(1);

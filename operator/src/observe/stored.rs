@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::pack::{Packed, Pattern};
-use crate::crd::StockPipeline;
+use crate::resource::crd::StockPipeline;
 use crate::status::Phase;
 
 /// A resource that may be unreadable: then only its metadata is known.

@@ -23,7 +23,7 @@ use tracing::warn;
 use super::cache::{Cache, Key};
 use crate::apply::foreign;
 use crate::error::chain;
-use crate::identity::{APPLICATION, MANAGER};
+use crate::resource::identity::{APPLICATION, MANAGER};
 
 /// Objects that one list request returns: with a pipeline's document in each, a page stays within a few MiB.
 const PAGE: u32 = 250;

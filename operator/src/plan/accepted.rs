@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::{Act, ObjectChange, PlanError};
+use crate::accept::change::{self, Kept};
+use crate::accept::claims::{Claimant, Claims, conflict};
+use crate::accept::revisions;
 use crate::accept::{self, Spec};
-use crate::change::{self, Kept};
-use crate::claims::{Claimant, Claims, conflict};
-use crate::crd::StockPipeline;
-use crate::identity::{Identity, Role};
 use crate::reconcile::reported;
-use crate::revisions;
+use crate::resource::crd::StockPipeline;
+use crate::resource::identity::{Identity, Role};
 use crate::settings::Settings;
 
 /// Pipelines of one page of a list.

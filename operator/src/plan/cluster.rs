@@ -19,13 +19,13 @@ use stockpipeline::status::{Status, TopicReport};
 use super::difference::{LAST_APPLIED, fields, three_way};
 use super::{Act, ObjectChange, PlanError, objection};
 use crate::accept::{self, Spec};
+use crate::apply::children::{columns_hash, note_columns};
 use crate::apply::{Ownership, declaration, foreign, hash_annotation, ownership};
-use crate::children::{columns_hash, note_columns};
-use crate::crd::StockPipeline;
+use crate::desired::scaler::{self, Drain, History, Observed};
 use crate::desired::{Children, Counts, Wanted};
-use crate::identity::{Identity, MANAGER, Role};
 use crate::reconcile::reported;
-use crate::scaler::{self, Drain, History, Observed};
+use crate::resource::crd::StockPipeline;
+use crate::resource::identity::{Identity, MANAGER, Role};
 use crate::settings::Settings;
 
 /// Sinks that are asked for the topic.

@@ -6,7 +6,7 @@ use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
 
 use super::PlanError;
-use crate::arguments::{Arguments, Command};
+use crate::process::arguments::{Arguments, Command};
 use crate::settings::Settings;
 
 /// Label of the operator's Deployment.

@@ -1,8 +1,19 @@
 //! From what was found to the conditions and the phase of a pipeline, and whether that is worth a write.
 //!
-//! Pure: `now` comes in, and what was reported before, since a condition's time moves only when its status changes.
+//! Pure but for `publish`: `now` comes in, and what was reported before, since a condition's time moves only when its status changes.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`findings`] | from what was observed to a reason for each condition |
+//! | [`reason`], `meaning` | the closed lists of reasons, and what each one means |
+//! | `worth` | whether a status is worth a write |
+//! | [`events`] | what is told of what has changed |
+//! | `publish` | writes status and events |
 
+pub mod events;
+pub mod findings;
 mod meaning;
+pub(crate) mod publish;
 pub mod reason;
 #[cfg(test)]
 mod tests;

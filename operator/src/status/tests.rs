@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reason::{Accepted, Availability, CatalogSynced, LagWithinBounds, Suspended, TopicReady};
 use super::*;
-use crate::crd::report::{ComponentStatus, GlueStatus, KafkaStatus, LagStatus, StockPipelineStatus, TableStatus};
+use crate::resource::crd::report::{ComponentStatus, GlueStatus, KafkaStatus, LagStatus, StockPipelineStatus, TableStatus};
 
 fn finding<R>(reason: R) -> Finding<R> {
     Finding { reason, message: "why".to_owned() }
@@ -256,6 +256,6 @@ fn steps_on_the_way_wait_for_each_other_and_their_end_and_trouble_do_not() {
     assert_eq!(check(&end, 1), Worth::Now);
     let other_generation = StockPipelineStatus { observed_generation: Some(2), ..step.clone() };
     assert_eq!(check(&other_generation, 1), Worth::Now);
-    let claimed = StockPipelineStatus { athena: Some(crate::crd::report::AthenaStatus::default()), ..step };
+    let claimed = StockPipelineStatus { athena: Some(crate::resource::crd::report::AthenaStatus::default()), ..step };
     assert_eq!(check(&claimed, 1), Worth::Now, "what is remembered of Athena is nowhere else");
 }

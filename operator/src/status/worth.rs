@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::crd::report::{ComponentStatus, StockPipelineStatus};
+use crate::resource::crd::report::{ComponentStatus, StockPipelineStatus};
 
 /// How long a step on the way waits after any write: most arrive within that time, and only that they have is news.
 const STEPS_EVERY: Duration = Duration::from_secs(5);

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use stockpipeline_operator::fence::Fence;
-use stockpipeline_operator::http::Health;
-use stockpipeline_operator::leader::{Candidate, Elector, Lost, Rhythm};
+use stockpipeline_operator::process::fence::Fence;
+use stockpipeline_operator::process::http::Health;
+use stockpipeline_operator::process::leader::{Candidate, Elector, Lost, Rhythm};
 use tokio::time::timeout;
 
 use crate::api_server::ApiServer;

@@ -11,7 +11,7 @@ mod audit_log;
 mod audited;
 #[path = "../aws_endpoint/mod.rs"]
 mod aws_endpoint;
-mod catalogue;
+mod catalog;
 mod chart;
 mod cluster;
 mod end_to_end;

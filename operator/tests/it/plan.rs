@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use stockpipeline::document;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::api_server::{ApiServer, Key, Write as Written};
 use crate::aws_endpoint::AwsEndpoint;

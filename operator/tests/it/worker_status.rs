@@ -8,7 +8,7 @@ use axum::response::Redirect;
 use axum::routing::get;
 use stockpipeline::status::{Role, Status};
 use stockpipeline_operator::metrics::Metrics;
-use stockpipeline_operator::workers::{Target, WorkerError, Workers};
+use stockpipeline_operator::observe::workers::{Target, WorkerError, Workers};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// One address for each way to answer, all at one port.

@@ -1,7 +1,7 @@
 //! What the chart holds beside its templates.
 
 use serde_json::Value;
-use stockpipeline_operator::crd::definition_yaml;
+use stockpipeline_operator::resource::crd::definition_yaml;
 
 use super::{CHART, assert_current, read};
 

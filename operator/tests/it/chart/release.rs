@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, Config, ResourceExt};
-use stockpipeline_operator::crd::{StockPipeline, definition};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition};
 
 use super::{CHART, repository};
 use crate::cluster::{MINIMAL, Namespace, resource, run, until};

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use serde_json::Value;
-use stockpipeline_operator::arguments::{Arguments, Command};
+use stockpipeline_operator::process::arguments::{Arguments, Command};
 use stockpipeline_operator::settings::Settings;
 
 use super::{CHART, repository};

@@ -45,7 +45,7 @@ impl ControlPlane {
         let mut plane = Self { folder, ports, etcd: None, api_server: None };
         plane.start_etcd();
         plane.start_api_server().await;
-        define(&plane.client().await, &stockpipeline_operator::crd::definition()).await;
+        define(&plane.client().await, &stockpipeline_operator::resource::crd::definition()).await;
         plane
     }
 

@@ -4,7 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use stockpipeline_operator::crd::{StockPipeline, definition, definition_yaml};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition, definition_yaml};
 
 use super::{FULL, Namespace, client, kubectl, resource};
 

@@ -1,7 +1,7 @@
 //! `kubectl explain` at every level.
 
 use serde_json::Value;
-use stockpipeline_operator::crd::definition;
+use stockpipeline_operator::resource::crd::definition;
 
 use super::{client, kubectl, run, until};
 

@@ -20,7 +20,7 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, Config};
 use serde_json::Value;
 use stockpipeline::document;
-use stockpipeline_operator::crd::{StockPipeline, definition};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 

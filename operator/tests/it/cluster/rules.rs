@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::{StockPipeline, definition};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition};
 
 use super::{FULL, MINIMAL, Namespace, client, resource, set};
 

@@ -2,7 +2,7 @@
 
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::{FULL, Namespace, client, kubectl, resource, workers};
 

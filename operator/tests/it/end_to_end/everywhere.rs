@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Namespace as Object;
 use kube::api::Api;
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::stage::{NAME, Stage, condition};
 use crate::cluster::Namespace;

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stockpipeline::document::KIND;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::stage::{NAME, Stage, is_ready};
 use crate::chart::repository;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use stockpipeline::launch::Exit;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::cluster::run;
 use crate::program::until;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stockpipeline::document;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::audit_log::{AuditLog, Request};
 use crate::aws_endpoint::AwsEndpoint;

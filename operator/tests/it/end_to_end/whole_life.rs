@@ -10,7 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::stage::{NAME, Stage, condition};
 use crate::audit_log::Request;

@@ -1,7 +1,7 @@
 //! The controller over an API server in process: what it writes, in which order, when it writes nothing, and what survives.
 
 mod annotations;
-mod catalogue;
+mod catalog;
 mod children;
 mod crash;
 mod deletion;

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::stage::{NAMESPACE, Stage};
 

@@ -99,11 +99,11 @@ impl Run {
         let world = self.stage.aws.world();
         for (database, held) in &world.glue.databases {
             objects.push(format!("database {database} {}", held.input));
-            objects.extend(held.tables.iter().map(|(name, table)| format!("table {name} {}", crate::catalogue::sorted(&table.input))));
+            objects.extend(held.tables.iter().map(|(name, table)| format!("table {name} {}", crate::catalog::sorted(&table.input))));
         }
-        objects.extend(world.athena.workgroups.values().map(|group| format!("workgroup {}", crate::catalogue::sorted(group))));
+        objects.extend(world.athena.workgroups.values().map(|group| format!("workgroup {}", crate::catalog::sorted(group))));
         for query in world.athena.queries.values() {
-            let mut query = crate::catalogue::sorted(query);
+            let mut query = crate::catalog::sorted(query);
             query.as_object_mut().unwrap().retain(|name, _| !["NamedQueryId", "ClientRequestToken"].contains(&name.as_str()));
             objects.push(format!("query {query}"));
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
 use stockpipeline::{Pipeline, document};
-use stockpipeline_operator::crd::{StockPipeline, definition};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition};
 
 use crate::cluster::{FULL, Namespace, client, resource, set};
 use crate::end_to_end::stage::{NAME, Stage};

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, ResourceQuota};
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use stockpipeline::launch::Exit;
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::end_to_end::stage::{NAME, Stage, condition};
 use crate::program::until;

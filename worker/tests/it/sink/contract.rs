@@ -13,8 +13,8 @@ use stockpipeline::document::{self, Document};
 use super::stage::{Stage, TOPIC};
 use super::stored::files;
 
-const DOCUMENT: &str = include_str!("../../../../operator/tests/it/catalogue/snapshots/it__catalogue__contract__contract_document.snap");
-const TABLES: &str = include_str!("../../../../operator/tests/it/catalogue/snapshots/it__catalogue__contract__contract_tables.snap");
+const DOCUMENT: &str = include_str!("../../../../operator/tests/it/catalog/snapshots/it__catalog__contract__contract_document.snap");
+const TABLES: &str = include_str!("../../../../operator/tests/it/catalog/snapshots/it__catalog__contract__contract_tables.snap");
 
 /// Returns a golden file without its head.
 fn golden(text: &'static str) -> &'static str {

@@ -1,5 +1,5 @@
 //! What a deleted pipeline leaves, by its deletion policy, and that it goes also where AWS or the brokers are gone. This endpoint deletes no
-//! saved queries; `catalogue::removal` has them.
+//! saved queries; `catalog::removal` has them.
 
 use serde_json::{Value, json};
 

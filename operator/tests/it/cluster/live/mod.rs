@@ -13,7 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::StockPipeline;
+use stockpipeline_operator::resource::crd::StockPipeline;
 use tokio::process::{Child, Command};
 
 use super::node::Node;

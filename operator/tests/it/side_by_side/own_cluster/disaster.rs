@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use stockpipeline_operator::crd::{StockPipeline, definition};
+use stockpipeline_operator::resource::crd::{StockPipeline, definition};
 
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::define;

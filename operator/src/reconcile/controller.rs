@@ -1,0 +1,326 @@
+//! The conductor: keeps every pipeline as it is declared until it is told to stop. Decides who is reconciled when, and nothing else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use futures::{FutureExt, StreamExt};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::accept;
+use crate::accept::claims::registry::Registry;
+use crate::apply::ApplyError;
+use crate::catalog::converge::Catalogue;
+use crate::error::{Retry, chain};
+use crate::metrics::{Metrics, Outcome};
+use crate::observe::workers::Workers;
+use crate::observe::{Cached, Caches, Key, Pattern, Stored, Watches};
+use crate::reconcile::memory::Memory;
+use crate::reconcile::pulse::{Pulse, TURN};
+use crate::reconcile::{self, Looked, ReconcileError};
+use crate::resource::crd::StockPipeline;
+use crate::resource::identity::MANAGER;
+use crate::settings::Settings;
+use crate::status::Phase;
+
+/// Keys of changed children that wait for the queue.
+const WAITING: usize = 1_024;
+/// Changes within this time are one: a burst of them ends in one look.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// How long what is under way may take to end once the operator is told to stop.
+const GRACE: Duration = Duration::from_millis(800);
+/// Pipelines that one list request returns.
+const PAGE: u32 = 250;
+
+/// What every reconcile needs from outside.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The operator's settings.
+    pub settings: Arc<Settings>,
+    /// Glue and Athena; None for an operator that has no AWS.
+    pub catalogue: Option<Catalogue>,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+/// Why the operator cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// A watch has ended.
+    #[error("a watch of the API server has ended")]
+    WatchEnded,
+    /// No client for the workers' endpoints.
+    #[error("failed to make an HTTP client: {0}")]
+    Http(#[source] reqwest::Error),
+    /// The API server did not give what was accepted before.
+    #[error("failed to read the accepted specs: {0}")]
+    Revisions(#[source] ApplyError),
+}
+
+impl ControllerError {
+    /// Returns when to try again.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::WatchEnded | Self::Http(_) => Retry::Backoff,
+            Self::Revisions(error) => error.retry(),
+        }
+    }
+}
+
+/// What all reconciles share.
+pub(crate) struct Shared {
+    pub(crate) context: Context,
+    pub(crate) caches: Caches,
+    pub(crate) memory: Memory,
+    pub(crate) registry: Registry,
+    pub(crate) workers: Workers,
+    pub(crate) recorder: Recorder,
+    /// What workers say is like.
+    pub(crate) words: Pattern,
+    pub(crate) pulse: Pulse,
+    /// Cancelled when this process may write no more.
+    pub(crate) ending: CancellationToken,
+    stores: Vec<Store<Stored>>,
+}
+
+impl Shared {
+    /// Returns every pipeline that can be read.
+    pub(crate) fn pipelines(&self) -> Vec<StockPipeline> {
+        self.stores.iter().flat_map(Store::state).filter_map(|object| object.read().ok()).collect()
+    }
+
+    /// Returns every readable pipeline whose claims are not known yet, but for one.
+    pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
+        let unknown = self.stores.iter().flat_map(Store::state).filter(|object| {
+            let uid = object.meta().uid.as_deref();
+            uid != except && !self.registry.knows(uid.unwrap_or_default())
+        });
+        unknown.filter_map(|object| object.read().ok()).collect()
+    }
+
+    /// Returns an object from the API server; None where it is not there.
+    ///
+    /// # Errors
+    /// [`ApplyError`] when it does not answer.
+    pub(crate) async fn get<K: Cached>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, ApplyError> {
+        let limit = self.context.settings.timing.kubernetes_timeout;
+        let (act, kind) = ("get", K::KIND);
+        match tokio::time::timeout(limit, api.get_opt(name)).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(source)) => Err(ApplyError::Refused { act, kind, name: name.to_owned(), source: Box::new(source) }),
+            Err(_) => Err(ApplyError::TimedOut { act, kind, name: name.to_owned() }),
+        }
+    }
+}
+
+/// Keeps every pipeline as it is declared until `shutdown` is cancelled: then nothing more is written, and what is under way is cut
+/// short within a second.
+///
+/// # Errors
+/// [`ControllerError`] when it cannot go on; the process ends then.
+pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    run_with_pulse(context, Pulse::default(), shutdown).await
+}
+
+/// Does what [`run`] does, and says to `pulse` that it moves.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: CancellationToken) -> Result<(), ControllerError> {
+    let namespaces: Vec<Option<String>> = match context.settings.watch_namespaces.iter().cloned().map(Some).collect::<Vec<_>>() {
+        none if none.is_empty() => vec![None],
+        some => some,
+    };
+    let timing = context.settings.timing;
+    let workers = Workers::new(context.settings.worker_port, timing.worker_timeout, context.metrics.clone());
+    let caches = Caches::default();
+    let (changed, touched) = mpsc::channel(WAITING);
+    let mut watches = Watches::start(&context.client, &caches, &namespaces, &changed);
+    let (stores, streams): (Vec<_>, Vec<_>) =
+        namespaces.iter().map(|namespace| watch_pipelines(&context.client, namespace.as_deref())).unzip();
+    let shared = Arc::new(Shared {
+        recorder: Recorder::new(context.client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
+        workers: workers.map_err(ControllerError::Http)?,
+        context,
+        caches,
+        memory: Memory::default(),
+        registry: Registry::default(),
+        words: Pattern::default(),
+        pulse,
+        ending: shutdown.clone(),
+        stores,
+    });
+    let listed = watches.listed();
+    let reconciling = reconcile_all(&shared, streams, touched, listed);
+    tokio::select! {
+        ended = reconciling => ended,
+        () = watches.ended() => Err(ControllerError::WatchEnded),
+        () = shutdown.cancelled().then(|()| tokio::time::sleep(GRACE)) => Ok(()),
+    }
+}
+
+type PipelineStream = futures::stream::BoxStream<'static, Result<Stored, watcher::Error>>;
+
+fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Stored>, PipelineStream) {
+    let api: Api<Stored> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let (store, writer) = reflector::store();
+    let pattern = Pattern::default();
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE))
+        .default_backoff()
+        .modify(move |object: &mut Stored| object.shrink(&pattern))
+        .reflect(writer)
+        .touched_objects()
+        .boxed();
+    (store, stream)
+}
+
+/// One queue for all namespaces of each store, within one limit of how many are worked on at once.
+async fn reconcile_all(
+    shared: &Arc<Shared>,
+    streams: Vec<PipelineStream>,
+    touched: mpsc::Receiver<Key>,
+    listed: Vec<CancellationToken>,
+) -> Result<(), ControllerError> {
+    let mut touched = touched.fuse();
+    let concurrency = shared.context.settings.concurrency;
+    let mut controllers = Vec::with_capacity(streams.len());
+    let mut senders = Vec::with_capacity(streams.len());
+    let ready = CancellationToken::new();
+    for (stream, store) in streams.into_iter().zip(&shared.stores) {
+        let (sender, triggers) = mpsc::channel::<ObjectRef<Stored>>(WAITING);
+        senders.push(sender);
+        let ready = ready.clone();
+        let gate = ready.clone();
+        let controller = Controller::for_stream(stream, store.clone())
+            .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
+            .reconcile_on(triggers)
+            .graceful_shutdown_on(shared.ending.clone().cancelled_owned())
+            .run(move |object, shared| look(object, shared, gate.clone()), error_policy, Arc::clone(shared))
+            .for_each(|_| futures::future::ready(()));
+        controllers.push(controller);
+    }
+    let starting = async {
+        for token in listed {
+            token.cancelled().await;
+        }
+        for store in &shared.stores {
+            store.wait_until_ready().await.map_err(|_| ControllerError::WatchEnded)?;
+        }
+        for object in shared.pipelines() {
+            accept::register(shared, &object).await.map_err(ControllerError::Revisions)?;
+        }
+        info!(pipelines = shared.pipelines().len(), "caches are filled");
+        ready.cancel();
+        loop {
+            tokio::time::sleep(shared.context.settings.timing.status_interval).await;
+            sweep(shared);
+        }
+    };
+    let passing_on = async {
+        while let Some(key) = touched.next().await {
+            let reference = ObjectRef::<Stored>::new(&key.name).within(&key.namespace);
+            for (sender, store) in senders.iter_mut().zip(&shared.stores) {
+                // The other namespaces' queues know nothing of it.
+                if store.get(&reference).is_some() && futures::SinkExt::send(sender, reference.clone()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    let turning = async {
+        loop {
+            shared.pulse.turned();
+            tokio::time::sleep(TURN).await;
+        }
+    };
+    tokio::select! {
+        _ = futures::future::join_all(controllers) => Ok(()),
+        ended = starting => ended,
+        () = turning => Ok(()),
+        () = passing_on => Err(ControllerError::WatchEnded),
+    }
+}
+
+/// Forgets pipelines that are gone, and counts those that are there.
+fn sweep(shared: &Shared) {
+    let objects: Vec<Arc<Stored>> = shared.stores.iter().flat_map(Store::state).collect();
+    let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(object)).collect();
+    let uids: std::collections::HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
+    shared.memory.retain(|key| keys.contains(key));
+    shared.registry.retain(|uid| uids.contains(uid));
+    shared.pulse.are_there(keys);
+    shared.context.metrics.pipelines(objects.iter().map(|object| object.phase().unwrap_or(Phase::Pending)));
+}
+
+fn key_of(object: &Stored) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// One look at one pipeline: within its time, and whatever it does, nobody else's trouble.
+async fn look(object: Arc<Stored>, shared: Arc<Shared>, ready: CancellationToken) -> Result<Action, ReconcileError> {
+    ready.cancelled().await;
+    let key = key_of(&object);
+    let started = Instant::now();
+    let memory = shared.memory.of(&key);
+    let mut memory = memory.lock().await;
+    memory.is_about(object.meta().uid.as_deref().unwrap_or_default());
+    let limit = shared.context.settings.timing.reconcile_timeout;
+    let work = AssertUnwindSafe(reconcile::reconcile(&object, &shared, &mut memory)).catch_unwind();
+    let result = match tokio::time::timeout(limit, Box::pin(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_panic)) => Err(ReconcileError::Panicked),
+        Err(_) => Err(ReconcileError::TimedOut),
+    };
+    let metrics = &shared.context.metrics;
+    let seconds = started.elapsed().as_secs_f64();
+    match result {
+        Ok(Looked { retry, wait }) => {
+            memory.failures = 0;
+            metrics.reconciled(retry.map_or(Outcome::Done, outcome), seconds);
+            shared.pulse.looked(key, wait);
+            Ok(wait.map_or_else(Action::await_change, Action::requeue))
+        }
+        Err(error) => {
+            memory.failures = memory.failures.saturating_add(1);
+            metrics.reconciled(outcome(error.retry()), seconds);
+            let wait = error.retry().delay(memory.failures, memory.chance(memory.failures));
+            shared.pulse.looked(key.clone(), Some(wait));
+            let (namespace, name) = (key.namespace, key.name);
+            match (&error, error.retry()) {
+                (ReconcileError::Panicked, _) => error!(namespace, name, "a reconcile has panicked, which is a bug"),
+                (_, Retry::Fast) => debug!(namespace, name, error = chain(&error), ?wait, "somebody else was faster"),
+                (_, Retry::Backoff | Retry::User | Retry::Terminal) => {
+                    warn!(namespace, name, error = chain(&error), ?wait, "failed to reconcile");
+                }
+            }
+            Ok(Action::requeue(wait))
+        }
+    }
+}
+
+fn outcome(retry: Retry) -> Outcome {
+    match retry {
+        Retry::Fast => Outcome::Again,
+        Retry::Backoff => Outcome::Failed,
+        Retry::User => Outcome::User,
+        Retry::Terminal => Outcome::Terminal,
+    }
+}
+
+/// Never called: a look that fails has said itself when the next one is.
+fn error_policy(_object: Arc<Stored>, error: &ReconcileError, _shared: Arc<Shared>) -> Action {
+    Action::requeue(error.retry().delay(1, 1.0))
+}
