@@ -27,7 +27,7 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
 	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
 
-bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3; a quarter of an hour)
+bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3, root for the first row; half an hour)
 	e2e/bench
 
 e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; README has the rest)
