@@ -77,6 +77,7 @@ impl Conductor {
             topic: Arc::from(kafka.topic.name.as_str()),
             ledger: started.ledger,
             root: started.root,
+            same_topic: Arc::default(),
             progress: context.progress.clone(),
         };
         Ok(Self {

@@ -11,6 +11,7 @@
 //! | `keeper` | the topics, kept by the owner of partition 0 |
 //! | `budget` | what to do about memory (pure) |
 //! | `lookup` | where a partition goes on (I/O) |
+//! | `question` | one answer for many |
 //! | `deliver` | a sealed range to S3 (I/O) |
 //! | `pool` | encoder threads |
 //! | `work` | what threads and tasks report to the loop |
@@ -23,6 +24,7 @@ mod keeper;
 mod lookup;
 mod partition;
 mod pool;
+mod question;
 mod rebalance;
 mod report;
 mod rotation;
