@@ -156,7 +156,7 @@ pub struct SinkStatus {
     pub epoch: Option<String>,
     /// The Kafka partitions that this worker owns, in order.
     pub partitions: Vec<PartitionStatus>,
-    /// When a plan was last completed, milliseconds since 1970.
+    /// When a plan was last completed, milliseconds since 1970; of those that were found completed at the start, when the newest was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit_millis: Option<i64>,
     /// Records made durable since the process started.

@@ -87,6 +87,7 @@ impl Conductor {
             Some(plan) => Buffer::new(Arc::new(plan.rules.clone()), ticket.partition, Limits::NONE),
             None => self.buffer(ticket.partition),
         };
+        let sealed_at_micros = start.finished.as_ref().map(|(plan, _)| plan.sealed_at_micros);
         let (draining, embedded) = (self.draining.is_some(), self.context.epoch.is_some());
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         partition.start_range(start.first, buffer);
@@ -108,6 +109,9 @@ impl Conductor {
         }
         tracing::info!(partition = ticket.partition, position, replay = partition.replay.is_some(), "partition goes on");
         self.report.durable(ticket.partition, start.first);
+        if let Some(sealed_at_micros) = sealed_at_micros {
+            self.report.committed_before(sealed_at_micros / 1_000);
+        }
         self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
     }
 

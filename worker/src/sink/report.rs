@@ -186,6 +186,11 @@ impl Reporter {
         true
     }
 
+    /// Notes when a plan was sealed that was found completed: its commit came soon after.
+    pub(super) fn committed_before(&mut self, sealed_at_millis: i64) {
+        self.last_commit_millis = self.last_commit_millis.max(Some(sealed_at_millis));
+    }
+
     pub(super) fn completed(&mut self, context: &Context, plan: &Plan, flight: &Flight) {
         let records = |zone| flight.objects.iter().filter(|object| object.0 == zone).map(|object| object.1).sum::<u64>();
         // A benchmark of the raw path alone has no rows.
