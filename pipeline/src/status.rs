@@ -36,7 +36,7 @@ pub struct Status {
     /// Why the worker has stopped for good; it does not heal by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fatal: Option<Failure>,
-    /// Why the worker takes nothing at present; it goes on when the reason is gone.
+    /// Why the worker, or one of its partitions, takes nothing at present; it goes on when the reason is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Failure>,
     /// What only a sink says.
@@ -224,7 +224,7 @@ pub enum PartitionState {
     Writing,
     /// Being given back to the group.
     Releasing,
-    /// Stopped by a fatal reason.
+    /// Stopped by a fatal reason, or at records that cannot be read.
     Stopped,
 }
 

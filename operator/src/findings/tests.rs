@@ -248,6 +248,7 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::LedgerMissing, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::LedgerMissing))),
         (Availability::TopicTruncated, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::TopicTruncated))),
+        (Availability::RecordsUnreadable, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::RecordsUnreadable))),
         (Availability::PlanMismatch, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PlanMismatch))),
         (Availability::PathCollision, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PathCollision))),
         (Availability::PathCollision, "theirs", |s| in_pod(s, crashed(1, "Error", "PathCollision: an object is theirs"))),

@@ -7,6 +7,7 @@
 //! | `conductor` | the one loop that owns all state |
 //! | `rebalance` | partitions that come and go |
 //! | `rotation` | fill, seal, deliver, complete |
+//! | `unreadable`, `stall` | partitions whose next records cannot be read |
 //! | `partition` | state of one Kafka partition (pure) |
 //! | `keeper` | the topics, kept by the owner of partition 0 |
 //! | `budget` | what to do about memory (pure) |
@@ -28,7 +29,9 @@ mod question;
 mod rebalance;
 mod report;
 mod rotation;
+mod stall;
 mod start;
+mod unreadable;
 mod work;
 
 use std::sync::Arc;

@@ -163,8 +163,11 @@ impl Conductor {
         partition.paused = false;
         let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
-        // The record before the position is gone, and with it what its leader says of the log.
-        partition.epoch = None;
+        // The record before the position is gone, and with it what its leader says of the log; unless it was only asked for again.
+        let epoch = partition.epoch.take();
+        if partition.blocked_at.take().is_some() && position == next {
+            partition.unchecked_epoch = partition.unchecked_epoch.or(epoch);
+        }
         partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
         if watermarks.low > known_end {
             self.report.data_loss(ticket.partition, known_end, watermarks.low);
