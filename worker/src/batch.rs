@@ -263,12 +263,11 @@ impl Buffer {
 
     /// Returns the most memory that making the objects takes beside [`Buffer::memory_bytes`], the objects included.
     ///
-    /// Lines are put in one piece. Rows are freed as they are encoded, but not those whose neighbours belong to other objects, and the
+    /// Lines are sent as they lie. Rows are freed as they are encoded, but not those whose neighbours belong to other objects, and the
     /// bytes of a row group are held twice while it ends.
     #[must_use]
     pub fn encoding_bytes(&self) -> usize {
-        let lines = |lines: &Option<Lines>| lines.as_ref().map_or(0, Lines::memory_bytes);
-        ENCODING_BYTES + lines(&self.raw) + lines(&self.dead_letters) + self.rows.memory_bytes() / 2
+        ENCODING_BYTES + self.rows.memory_bytes() / 2
     }
 
     /// Returns what went through the buffer.

@@ -94,6 +94,8 @@ pub enum Availability {
     LedgerMissing,
     /// The log is shorter than what is stored already.
     TopicTruncated,
+    /// What a broker has at an offset cannot be read; its partition waits there, the others go on.
+    RecordsUnreadable,
     /// A plan does not agree with what its offsets give.
     PlanMismatch,
     /// An object of somebody else has a planned key.
@@ -134,7 +136,7 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,
@@ -150,6 +152,7 @@ impl Availability {
         Self::DataLoss,
         Self::LedgerMissing,
         Self::TopicTruncated,
+        Self::RecordsUnreadable,
         Self::PlanMismatch,
         Self::PathCollision,
         Self::ConditionalWritesUnsupported,
@@ -177,6 +180,7 @@ impl Availability {
             WorkerReason::DataLoss => Self::DataLoss,
             WorkerReason::LedgerMissing => Self::LedgerMissing,
             WorkerReason::TopicTruncated => Self::TopicTruncated,
+            WorkerReason::RecordsUnreadable => Self::RecordsUnreadable,
             WorkerReason::PlanMismatch => Self::PlanMismatch,
             WorkerReason::PathCollision => Self::PathCollision,
             WorkerReason::ConditionalWritesUnsupported => Self::ConditionalWritesUnsupported,
@@ -222,6 +226,7 @@ impl Reason for Availability {
             Self::DataLoss => of("DataLoss", Truth::False, Outlook::Stalled),
             Self::LedgerMissing => of("LedgerMissing", Truth::False, Outlook::Stalled),
             Self::TopicTruncated => of("TopicTruncated", Truth::False, Outlook::Stalled),
+            Self::RecordsUnreadable => of("RecordsUnreadable", Truth::False, Outlook::Waiting),
             Self::PlanMismatch => of("PlanMismatch", Truth::False, Outlook::Stalled),
             Self::PathCollision => of("PathCollision", Truth::False, Outlook::Stalled),
             Self::ConditionalWritesUnsupported => of("ConditionalWritesUnsupported", Truth::False, Outlook::Stalled),

@@ -61,6 +61,8 @@ pub enum Reason {
     LedgerMissing,
     /// The log is shorter than what is already stored.
     TopicTruncated,
+    /// What a broker has at an offset cannot be read: it is damaged, or of a kind that this version does not know.
+    RecordsUnreadable,
     /// A plan does not agree with what its offsets give.
     PlanMismatch,
     /// An object of another plan, or of somebody else, has a planned key.
@@ -124,10 +126,11 @@ impl Failure {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::DataLoss,
         Self::LedgerMissing,
         Self::TopicTruncated,
+        Self::RecordsUnreadable,
         Self::PlanMismatch,
         Self::PathCollision,
         Self::ConditionalWritesUnsupported,
@@ -162,6 +165,7 @@ impl Reason {
             Self::DataLoss => "DataLoss",
             Self::LedgerMissing => "LedgerMissing",
             Self::TopicTruncated => "TopicTruncated",
+            Self::RecordsUnreadable => "RecordsUnreadable",
             Self::PlanMismatch => "PlanMismatch",
             Self::PathCollision => "PathCollision",
             Self::ConditionalWritesUnsupported => "ConditionalWritesUnsupported",

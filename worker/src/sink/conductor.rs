@@ -77,6 +77,7 @@ impl Conductor {
             topic: Arc::from(kafka.topic.name.as_str()),
             ledger: started.ledger,
             root: started.root,
+            same_topic: Arc::default(),
             progress: context.progress.clone(),
         };
         Ok(Self {
@@ -146,7 +147,7 @@ impl Conductor {
         let mut again = Vec::new();
         for run in taken.runs {
             let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
-            if again.contains(&partition.id) {
+            if again.contains(&partition.id) || partition.blocked_at.is_some() {
                 continue;
             }
             if let Some(epoch) = partition.unchecked_epoch.take() {
@@ -164,7 +165,7 @@ impl Conductor {
             partition.accept(run);
         }
         for signal in taken.signals {
-            if !matches!(signal, Signal::End { partition, .. } if again.contains(&partition)) {
+            if !matches!(signal, Signal::End { partition, .. } | Signal::Unreadable { partition, .. } if again.contains(&partition)) {
                 self.heed(signal);
             }
         }
@@ -179,6 +180,8 @@ impl Conductor {
                     self.note_durable(ticket);
                 }
             }
+            // Where librdkafka goes on behind what it cannot read says nothing; it is told where to.
+            Signal::OutOfRange { partition } | Signal::Truncated { partition } if self.is_blocked(partition) => {}
             Signal::OutOfRange { partition } => self.measure(partition),
             Signal::Truncated { partition } => self.stop(
                 partition,
@@ -186,6 +189,7 @@ impl Conductor {
                 "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch"
                     .to_owned(),
             ),
+            Signal::Unreadable { partition, message } => self.block(partition, &message),
             Signal::Failed { partition, authentication, message } => {
                 tracing::warn!(partition, message, "the consumer reports an error; librdkafka goes on");
                 self.report.kafka_failed(&self.context, &message, authentication);
@@ -226,6 +230,7 @@ impl Conductor {
                     }
                 }
                 self.report.observed(&self.context, &seen);
+                self.block_stalled(&seen);
                 Ok(())
             }
         }

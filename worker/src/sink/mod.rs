@@ -7,10 +7,12 @@
 //! | `conductor` | the one loop that owns all state |
 //! | `rebalance` | partitions that come and go |
 //! | `rotation` | fill, seal, deliver, complete |
+//! | `unreadable`, `stall` | partitions whose next records cannot be read |
 //! | `partition` | state of one Kafka partition (pure) |
 //! | `keeper` | the topics, kept by the owner of partition 0 |
 //! | `budget` | what to do about memory (pure) |
 //! | `lookup` | where a partition goes on (I/O) |
+//! | `question` | one answer for many |
 //! | `deliver` | a sealed range to S3 (I/O) |
 //! | `pool` | encoder threads |
 //! | `work` | what threads and tasks report to the loop |
@@ -23,10 +25,13 @@ mod keeper;
 mod lookup;
 mod partition;
 mod pool;
+mod question;
 mod rebalance;
 mod report;
 mod rotation;
+mod stall;
 mod start;
+mod unreadable;
 mod work;
 
 use std::sync::Arc;

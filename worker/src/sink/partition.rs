@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use stockpipeline::plan::{Plan, SealReason, ZoneName};
 
+use super::stall::Stall;
 use crate::batch::{Buffer, Full};
 use crate::source::{Message, Placement, Run};
 use crate::status::Reason;
@@ -88,6 +89,10 @@ pub(super) struct Partition {
     pub(super) unchecked_epoch: Option<i32>,
     /// Leader epoch of the record before `next`, where it is known: every seek says it, else the broker would not tell that the log was cut.
     pub(super) epoch: Option<i32>,
+    /// When records were met that cannot be read; nothing is taken from then on.
+    pub(super) blocked_at: Option<Instant>,
+    /// Whether answers come and hold nothing.
+    pub(super) stall: Stall,
     /// Whether this replay waits for another one, since both do not fit into memory.
     pub(super) throttled: bool,
     /// First offset that is not durable.
@@ -132,6 +137,8 @@ impl Partition {
             replay_passed: false,
             unchecked_epoch: None,
             epoch: None,
+            blocked_at: None,
+            stall: Stall::default(),
             throttled: false,
             durable: 0,
             log_end: None,
@@ -147,7 +154,7 @@ impl Partition {
 
     /// Takes the records of a run that continue the partition, and drops what is not ours (any more).
     pub(super) fn accept(&mut self, run: Run) {
-        if self.phase != Phase::Active || self.leaving.is_some() {
+        if !self.takes() {
             return;
         }
         self.pending.reserve(run.messages.len());
@@ -170,7 +177,7 @@ impl Partition {
     pub(super) fn reached_end(&mut self, offset: i64) -> bool {
         self.log_end = Some(self.log_end.unwrap_or(offset).max(offset));
         // A partition that leaves drops what it is given, so an end behind that is not one of what it has.
-        if self.phase != Phase::Active || self.leaving.is_some() || offset < self.next {
+        if !self.takes() || offset < self.next {
             return false;
         }
         if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {

@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use stockpipeline::plan::{Plan, PlannedObject};
 
 use super::work::{Ticket, Work};
 use crate::batch::{Buffer, Full, Push, Seal};
+use crate::pieces::Pieces;
 use crate::source::Message;
 
 /// One thing to do.
@@ -53,7 +53,7 @@ pub(super) struct Filled {
 /// The bytes of one object of a plan.
 pub(super) struct Body {
     pub(super) object: PlannedObject,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Pieces,
 }
 
 /// The encoder threads; they end when the pool is dropped.

@@ -87,6 +87,7 @@ impl Conductor {
             Some(plan) => Buffer::new(Arc::new(plan.rules.clone()), ticket.partition, Limits::NONE),
             None => self.buffer(ticket.partition),
         };
+        let sealed_at_micros = start.finished.as_ref().map(|(plan, _)| plan.sealed_at_micros);
         let (draining, embedded) = (self.draining.is_some(), self.context.epoch.is_some());
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         partition.start_range(start.first, buffer);
@@ -108,6 +109,9 @@ impl Conductor {
         }
         tracing::info!(partition = ticket.partition, position, replay = partition.replay.is_some(), "partition goes on");
         self.report.durable(ticket.partition, start.first);
+        if let Some(sealed_at_micros) = sealed_at_micros {
+            self.report.committed_before(sealed_at_micros / 1_000);
+        }
         self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
     }
 
@@ -159,8 +163,11 @@ impl Conductor {
         partition.paused = false;
         let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
-        // The record before the position is gone, and with it what its leader says of the log.
-        partition.epoch = None;
+        // The record before the position is gone, and with it what its leader says of the log; unless it was only asked for again.
+        let epoch = partition.epoch.take();
+        if partition.blocked_at.take().is_some() && position == next {
+            partition.unchecked_epoch = partition.unchecked_epoch.or(epoch);
+        }
         partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
         if watermarks.low > known_end {
             self.report.data_loss(ticket.partition, known_end, watermarks.low);

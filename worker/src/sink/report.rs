@@ -42,6 +42,8 @@ pub(super) struct Reporter {
     held: Option<Failure>,
     halted_since: Option<Instant>,
     stopped: BTreeMap<i32, Failure>,
+    /// Partitions that wait at records that cannot be read: their offset, and what is said of it.
+    unreadable: BTreeMap<i32, (i64, Failure)>,
     /// Dead letters of the last minute: when and how many.
     letters: VecDeque<(Instant, u64)>,
     fetched_bytes: usize,
@@ -68,6 +70,7 @@ impl Reporter {
             held: None,
             halted_since: None,
             stopped: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             letters: VecDeque::new(),
             fetched_bytes: 0,
             committed_records: 0,
@@ -103,12 +106,31 @@ impl Reporter {
     pub(super) fn forget(&mut self, context: &Context, partition: i32) {
         self.durable.remove(&partition);
         self.stopped.remove(&partition);
+        self.unreadable.remove(&partition);
         context.metrics.forget_partition(partition);
     }
 
     pub(super) fn stop(&mut self, partition: i32, reason: Reason, message: String) {
         let class = if reason == Reason::PlanMismatch { Class::Bug } else { Class::External };
         self.stopped.insert(partition, Failure { class, reason, message, at_millis: wall_millis() });
+        self.published_at = None;
+    }
+
+    /// Notes that what comes next in a partition cannot be read. It is shown until the partition has gone on behind it.
+    pub(super) fn unreadable(&mut self, context: &Context, partition: i32, offset: i64, detail: &str) {
+        let topic = &context.pipeline.kafka.topic.name;
+        let message = format!(
+            "topic {topic:?}, partition {partition}: the records at offset {offset} cannot be read ({detail}). What is before them is stored, \
+             nothing behind them is taken. Let a replica lead the partition that has them whole, or give them up with kafka-delete-records, \
+             which counts as DataLoss; the sink asks for them again every few seconds"
+        );
+        let known = self.unreadable.get(&partition).filter(|(at, _)| *at == offset).map(|(_, failure)| failure.at_millis);
+        if known.is_none() {
+            tracing::error!(topic, partition, offset, detail, "records cannot be read: the partition waits at them");
+        }
+        let at_millis = known.unwrap_or_else(wall_millis);
+        let failure = Failure { class: Class::External, reason: Reason::RecordsUnreadable, message, at_millis };
+        self.unreadable.insert(partition, (offset, failure));
         self.published_at = None;
     }
 
@@ -186,6 +208,11 @@ impl Reporter {
         true
     }
 
+    /// Notes when a plan was sealed that was found completed: its commit came soon after.
+    pub(super) fn committed_before(&mut self, sealed_at_millis: i64) {
+        self.last_commit_millis = self.last_commit_millis.max(Some(sealed_at_millis));
+    }
+
     pub(super) fn completed(&mut self, context: &Context, plan: &Plan, flight: &Flight) {
         let records = |zone| flight.objects.iter().filter(|object| object.0 == zone).map(|object| object.1).sum::<u64>();
         // A benchmark of the raw path alone has no rows.
@@ -212,6 +239,7 @@ impl Reporter {
             context.clients.context().succeeded();
             self.kafka.succeeded(now_millis);
         }
+        self.unreadable.retain(|id, (offset, _)| partitions.get(id).is_some_and(|partition| partition.known_end() <= *offset));
         gauges(context, partitions, now_millis, self.fetched_bytes);
         let mut status = Status {
             state: self.state(partitions, draining),
@@ -220,7 +248,7 @@ impl Reporter {
             s3: Some(self.s3),
             last_error: self.last_error.clone(),
             fatal: self.stopped.values().next().cloned(),
-            paused: self.held.clone().or_else(|| self.memory_pressure(budget, now, now_millis)),
+            paused: self.paused(budget, now, now_millis),
             sink: Some(self.sink_status(context, partitions)),
             ..(*context.status.read()).clone()
         };
@@ -228,6 +256,12 @@ impl Reporter {
         self.s3 = status.s3.unwrap_or_default();
         self.last_error.clone_from(&status.last_error);
         context.status.replace(status);
+    }
+
+    fn paused(&mut self, budget: &Budget, now: Instant, now_millis: i64) -> Option<Failure> {
+        let pressure = self.memory_pressure(budget, now, now_millis);
+        let unreadable = self.unreadable.values().next().map(|(_, failure)| failure.clone());
+        self.held.clone().or(unreadable).or(pressure)
     }
 
     /// Says that memory is used up, once that has lasted: a sink that catches up meets its budget now and then.
@@ -329,6 +363,7 @@ fn partition_status(partition: &Partition) -> PartitionStatus {
     let state = match partition.phase {
         Phase::Looking | Phase::Measuring => PartitionState::Resuming,
         Phase::Stopped(_) => PartitionState::Stopped,
+        Phase::Active if partition.blocked_at.is_some() => PartitionState::Stopped,
         Phase::Active if partition.leaving.is_some() => PartitionState::Releasing,
         Phase::Active if partition.replay.is_some() => PartitionState::Replaying,
         Phase::Active if partition.flight.is_some() => PartitionState::Writing,

@@ -34,6 +34,7 @@ impl Conductor {
             self.end_of_source(id);
             self.seal(id, now);
             self.fill(id);
+            self.ask_again(id, now);
             self.pace(id);
             self.mark_done(id, now);
             self.clean_up(id, now);
@@ -243,7 +244,7 @@ impl Conductor {
         if (partition.should_pause() || partition.throttled) && !partition.paused {
             partition.paused = true;
             self.source.pause(&[id]);
-        } else if partition.paused && !partition.throttled && partition.phase == Phase::Active && partition.pending.is_empty() {
+        } else if partition.paused && !partition.throttled && partition.takes() && partition.pending.is_empty() {
             partition.paused = false;
             self.source.resume(partition.placement());
         }

@@ -47,7 +47,8 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     let limit = RECENT + rotation * 2;
     let last_commit = workers.said.iter().filter_map(|status| status.sink.as_ref()?.last_commit_millis).max();
     let started = workers.said.iter().map(|status| status.started_millis).min();
-    let quiet = last_commit.or(started).map(|since| age(evidence.now, since));
+    // A commit before the start says nothing of what runs: it may have stood still for long, as it was told to.
+    let quiet = last_commit.max(started).map(|since| age(evidence.now, since));
     let waits = lag.is_some_and(|lag| lag.total > 0);
     if quiet.is_some_and(|quiet| waits && quiet > limit) {
         let minutes = limit.as_secs() / 60;
@@ -57,7 +58,7 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     if let Some(found) = updating(workers) {
         return found;
     }
-    let has_committed = last_commit.is_some() && quiet.is_some_and(|quiet| quiet <= limit);
+    let has_committed = last_commit.is_some_and(|since| age(evidence.now, since) <= limit);
     let reason = if has_committed { Availability::Committing } else { Availability::MinimumReplicasAvailable };
     finding(reason, &summary(workers))
 }

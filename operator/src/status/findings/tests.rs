@@ -228,6 +228,12 @@ fn every_reason_of_the_sinks_is_reached() {
             in_pod(s, json!({ "metadata": { "name": "p" }, "status": { "phase": "Pending", "conditions": conditions } }));
         }),
         (Availability::ImagePull, "not found", |s| in_pod(s, waiting("ImagePullBackOff", "image not found"))),
+        (Availability::MinimumReplicasAvailable, "1 of 1 ready", |s| {
+            s.sinks[0].started_millis = millis_ago(5);
+            let sink = s.sinks[0].sink.as_mut().unwrap();
+            sink.last_commit_millis = Some(millis_ago(3_000));
+            sink.partitions[0].lag = Some(7);
+        }),
         (Availability::NoRecentCommit, "was stored", |s| {
             let sink = s.sinks[0].sink.as_mut().unwrap();
             sink.last_commit_millis = Some(millis_ago(3_000));
@@ -242,6 +248,7 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::LedgerMissing, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::LedgerMissing))),
         (Availability::TopicTruncated, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::TopicTruncated))),
+        (Availability::RecordsUnreadable, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::RecordsUnreadable))),
         (Availability::PlanMismatch, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PlanMismatch))),
         (Availability::PathCollision, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PathCollision))),
         (Availability::PathCollision, "theirs", |s| in_pod(s, crashed(1, "Error", "PathCollision: an object is theirs"))),

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use bytes::Bytes;
 use stockpipeline_worker::embedded::EmbeddedS3;
 
 use super::stage::Stage;
@@ -27,7 +28,7 @@ fn data_delete_removes_zones_and_ledger_and_nothing_else() {
     assert!(sink.stop().unwrap().drained);
     for key in ["raw-of-others/a", "processed2/b", "_stockpipeline/sinks2/c"] {
         let none = std::collections::BTreeMap::new();
-        stage.runtime.block_on(stage.store().put_if_absent(key, "x".into(), "text/plain", &none)).unwrap();
+        stage.runtime.block_on(stage.store().put_if_absent(key, Bytes::from_static(b"x"), "text/plain", &none)).unwrap();
     }
     for round in 0..2 {
         let output = delete(&stage, "data");

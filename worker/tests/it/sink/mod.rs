@@ -3,6 +3,7 @@
 mod clean_up;
 mod contract;
 mod crash;
+mod damaged;
 mod ownership;
 mod partitions;
 mod real;

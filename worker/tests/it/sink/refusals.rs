@@ -1,5 +1,6 @@
 //! What a sink refuses, before or instead of writing something wrong.
 
+use bytes::Bytes;
 use stockpipeline::layout::{Epoch, LedgerKeys};
 use stockpipeline_worker::sink::{SinkError, StartError};
 use stockpipeline_worker::status::Reason;
@@ -123,7 +124,7 @@ fn an_object_of_somebody_else_in_our_place_stops_the_partition() {
     let plan = stockpipeline::plan::Plan::from_json(&plan).unwrap();
     let object = plan.objects.iter().find(|object| object.key.starts_with("processed/")).unwrap();
     let none = std::collections::BTreeMap::new();
-    stage.runtime.block_on(store.put_if_absent(&object.key, "somebody else's".into(), "text/plain", &none)).unwrap();
+    stage.runtime.block_on(store.put_if_absent(&object.key, Bytes::from_static(b"somebody else's"), "text/plain", &none)).unwrap();
     stage.proxy.heal();
     until("the partition is stopped", || sink.status.read().fatal.as_ref().is_some_and(|f| f.reason == Reason::PathCollision));
     assert!(sink.stop().is_err());
