@@ -179,6 +179,7 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
         catalog: kept.catalog.finding.clone(),
         suspended: kept.suspended.clone(),
         deletion: None,
+        is_measured: in_force.as_ref().is_some_and(|spec| lifecycle::is_measured_to_the_end(look, memory, &seen, &spec.pipeline)),
         sink: seen.sink.workers(kept.counts.sinks, obstacle.0.as_ref()),
         producer: seen.producer.workers(kept.counts.producers, obstacle.1.as_ref()),
         reported: look.reported(),
