@@ -37,6 +37,8 @@ pub(crate) struct Remembered {
     pub(crate) draining_since: Option<Timestamp>,
     /// Since when no producer runs while the pipeline drains.
     pub(crate) no_producer_since: Option<Timestamp>,
+    /// Since when every slot of a finite source is said to be produced to its end.
+    pub(crate) completed_since: Option<Timestamp>,
     /// When workers were asked last.
     pub(crate) asked: Option<Timestamp>,
     /// Workers that have had their turn to be asked.

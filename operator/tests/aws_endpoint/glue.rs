@@ -9,6 +9,8 @@ use super::{Answer, Refusal, refuse, text};
 
 /// Entries that Glue takes in one call.
 const BATCH: usize = 100;
+/// Partition indexes of a table.
+const INDEXES: usize = 3;
 
 /// What Glue knows.
 pub(crate) struct Glue {
@@ -38,7 +40,7 @@ pub(crate) struct Table {
     pub(crate) version: u64,
     /// Versions that were kept.
     pub(crate) archived: Vec<u64>,
-    /// Partition indexes.
+    /// Partition indexes as they were asked for, with `IndexStatus` where they are not in use.
     pub(crate) indexes: Vec<Value>,
     /// `PartitionInput` by values.
     pub(crate) partitions: BTreeMap<Vec<String>, Value>,
@@ -94,6 +96,8 @@ impl Glue {
                 self.database_mut(input)?.tables.remove(&text(input, "Name"));
                 Ok(json!({}))
             }
+            "GetPartitionIndexes" => self.get_indexes(input),
+            "CreatePartitionIndex" => self.create_index(input),
             "GetPartitions" => self.get_partitions(input),
             "BatchCreatePartition" => self.create_partitions(input),
             "BatchUpdatePartition" => self.update_partitions(input),
@@ -188,6 +192,42 @@ impl Glue {
             answer["NextToken"] = json!(format!("page-{}", start + page_size));
         }
         Ok(answer)
+    }
+
+    /// What is at work is seen so once, and has ended by the next look; what has failed stays.
+    fn get_indexes(&mut self, input: &Value) -> Answer {
+        let table = self.find(input, "TableName")?;
+        let mut list = Vec::new();
+        for index in &mut table.indexes {
+            let keys = index["Keys"].as_array().cloned().unwrap_or_default();
+            let keys: Vec<Value> = keys.iter().map(|name| json!({"Name": name, "Type": "string"})).collect();
+            let state = index["IndexStatus"].as_str().unwrap_or("ACTIVE").to_owned();
+            let errors = if state == "FAILED" { json!([{"Code": "ENCRYPTED_PARTITION_ERROR", "Partitions": []}]) } else { json!([]) };
+            list.push(json!({"IndexName": index["IndexName"], "Keys": keys, "IndexStatus": state, "BackfillErrors": errors}));
+            if state == "CREATING" {
+                index.as_object_mut().unwrap().remove("IndexStatus");
+            }
+        }
+        table.indexes.retain(|index| index["IndexStatus"] != "DELETING");
+        Ok(json!({"PartitionIndexDescriptorList": list}))
+    }
+
+    fn create_index(&mut self, input: &Value) -> Answer {
+        let wanted = input["PartitionIndex"].clone();
+        let table = self.find(input, "TableName")?;
+        if table.indexes.iter().any(|index| index["Keys"] == wanted["Keys"] || index["IndexName"] == wanted["IndexName"]) {
+            return refuse("AlreadyExistsException", "Partition Index already exists.");
+        }
+        if table.indexes.iter().any(|index| ["CREATING", "DELETING"].iter().any(|state| index["IndexStatus"] == *state)) {
+            return refuse("ResourceNumberLimitExceededException", "Only 1 index can be created or deleted simultaneously per table.");
+        }
+        if table.indexes.len() >= INDEXES {
+            return refuse("ResourceNumberLimitExceededException", "Partition index limit exceeded. Maximum: 3");
+        }
+        let mut index = wanted;
+        index["IndexStatus"] = json!("CREATING");
+        table.indexes.push(index);
+        Ok(json!({}))
     }
 
     fn create_partitions(&mut self, input: &Value) -> Answer {

@@ -73,7 +73,7 @@ pub struct Partitions {
     /// Registered: the sink registers each one before its first object, for every engine; Projection: Athena computes them from
     /// table properties. Changing it moves no data. Default: Registered.
     pub mode: PartitionMode,
-    /// Partition indexes of the processed table, made with it: at most 3 lists of partition names. Example: `[[dt]]`.
+    /// Partition indexes of the processed table, made with it or later: at most 3 lists of partition names. Example: `[[dt]]`.
     #[schemars(length(max = 3), inner(length(min = 1, max = 8), inner(length(min = 1, max = 128))))]
     pub indexes: Vec<Vec<String>>,
     /// First day that Projection covers, `YYYY-MM-DD`; needed for Projection over year, month or day. Example: `2020-01-01`.

@@ -5,6 +5,7 @@
 //! | [`mod@self`] | clients, limits and the order of things |
 //! | `tables` | database, tables and crawler |
 //! | `partitions` | registered partitions that follow their table |
+//! | `indexes` | partition indexes of tables that are there |
 //! | `athena` | workgroup and saved queries |
 //! | `views` | views |
 //! | `removal` | what a deletion policy names |
@@ -13,6 +14,7 @@
 //! process that dies in between, or a second one, comes to the same end.
 
 mod athena;
+mod indexes;
 mod partitions;
 mod removal;
 mod tables;

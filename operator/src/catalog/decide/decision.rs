@@ -3,7 +3,8 @@
 use stockpipeline::operations::{AdoptionPolicy, GlueSettings};
 
 use super::difference::{Change, descriptor_hash, differences, merge};
-use super::{FoundTable, TableInput, WantedTable, Zone, owner_mark, partitions_hash_mark, written_hash_mark};
+use super::indexes::indexes_hash;
+use super::{FoundTable, TableInput, WantedTable, Zone, indexes_hash_mark, owner_mark, partitions_hash_mark, written_hash_mark};
 use crate::status::reason::CatalogSynced;
 
 /// What a pipeline allows the operator to do to its tables.
@@ -102,10 +103,13 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
     }
 }
 
-/// A new table has no partitions that would have to follow it.
+/// A new table has no partitions that would have to follow it, and is made with its indexes.
 fn new(wanted: &WantedTable) -> TableInput {
     let mut input = wanted.input.clone();
     input.parameters.insert(partitions_hash_mark(), descriptor_hash(&wanted.input));
+    if !wanted.indexes.is_empty() {
+        input.parameters.insert(indexes_hash_mark(), indexes_hash(&wanted.indexes));
+    }
     input
 }
 

@@ -28,12 +28,22 @@ pub(super) fn of_producers(evidence: &Evidence<'_>) -> Finding<Availability> {
     if let Some(found) = trouble(workers, evidence) {
         return found;
     }
-    let slots = workers.said.iter().filter_map(|status| status.producer.as_ref()).flat_map(|producer| &producer.slots);
-    let completed = slots.filter(|slot| slot.completed).map(|slot| slot.slot).collect::<std::collections::BTreeSet<_>>().len();
-    if u32::try_from(completed).is_ok_and(|completed| completed >= producer.slots) {
+    if all_slots_have_ended(workers.said, producer.slots) {
         return finding(Availability::Completed, "the source has been produced to its end");
     }
     updating(workers).unwrap_or_else(|| finding(Availability::MinimumReplicasAvailable, &summary(workers)))
+}
+
+/// Returns whether the producers say of every slot that a finite source has been produced to its end.
+#[must_use]
+pub fn has_completed(said: &[Status], pipeline: &Pipeline) -> bool {
+    pipeline.producer.as_ref().is_some_and(|producer| all_slots_have_ended(said, producer.slots))
+}
+
+fn all_slots_have_ended(said: &[Status], slots: u32) -> bool {
+    let told = said.iter().filter_map(|status| status.producer.as_ref()).flat_map(|producer| &producer.slots);
+    let ended = told.filter(|slot| slot.completed).map(|slot| slot.slot).collect::<std::collections::BTreeSet<_>>().len();
+    u32::try_from(ended).is_ok_and(|ended| ended >= slots)
 }
 
 pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Availability> {

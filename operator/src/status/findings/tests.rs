@@ -31,6 +31,7 @@ struct Scene {
     observed: i64,
     pods: Vec<Value>,
     obstacle: Option<Obstacle>,
+    is_measured: bool,
     sinks: Vec<Status>,
     producers: Vec<Status>,
     catalog: CatalogSynced,
@@ -93,6 +94,7 @@ fn well() -> Scene {
         observed: 1,
         pods: Vec::new(),
         obstacle: None,
+        is_measured: true,
         sinks: vec![sink_status()],
         producers: vec![producer_status(false)],
         catalog: CatalogSynced::InSync,
@@ -146,6 +148,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
         catalog: Finding { reason: scene.catalog, message: "as it is".to_owned() },
         suspended: Finding { reason: Suspended::Running, message: String::new() },
         deletion: None,
+        is_measured: scene.is_measured,
         sink: workers(scene.sinks.as_slice()),
         producer: workers(scene.producers.as_slice()),
         reported: &scene.reported,
@@ -313,6 +316,17 @@ fn producers_complete_and_may_not_be_required() {
         s.producers = vec![status];
     });
     assert_eq!(half.producer.reason, Availability::MinimumReplicasAvailable, "a slot in nobody's hands is not complete");
+}
+
+#[test]
+fn all_is_stored_when_no_partition_has_anything_left_and_that_was_measured_at_the_end() {
+    let partition = |s: &mut Scene, index: usize, lag: Option<i64>| s.sinks[0].sink.as_mut().unwrap().partitions[index].lag = lag;
+    assert!(found(|_| {}).is_all_stored);
+    assert!(!found(|s| s.is_measured = false).is_all_stored, "a lag of before the last record");
+    assert!(!found(|s| partition(s, 0, Some(1))).is_all_stored, "one record of one partition");
+    assert!(!found(|s| partition(s, 0, None)).is_all_stored, "a partition that is not measured");
+    assert!(!found(|s| s.sinks[0].sink.as_mut().unwrap().partitions.truncate(1)).is_all_stored, "a partition in nobody's hands");
+    assert!(!found(|s| s.sinks.clear()).is_all_stored, "no sink has spoken");
 }
 
 #[test]

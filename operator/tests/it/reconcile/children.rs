@@ -81,6 +81,31 @@ async fn what_others_change_or_delete_comes_back_and_is_counted() {
 }
 
 #[tokio::test]
+async fn who_insists_on_a_field_has_it_after_a_few_times_and_is_told_of() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let replicas = |stage: &Stage| stage.get("deployments", "demo-sink")["spec"]["replicas"].as_i64();
+    let seven = json!({ "spec": { "replicas": 7 } });
+    for _ in 0..6 {
+        stage.edit("deployments", "demo-sink", &seven).await;
+        stage.until("the number is back", |stage| replicas(stage) == Some(1)).await;
+    }
+    stage.edit("deployments", "demo-sink", &seven).await;
+    let message = stage.until_condition("demo", "SinkAvailable", "False/ApplyFailed").await;
+    assert!(message.contains("spec.replicas of Deployment demo-sink") && message.contains("change the StockPipeline"), "{message}");
+    assert_eq!(stage.condition("demo", "ProducerAvailable").0, "True/MinimumReplicasAvailable", "it is about the sinks alone");
+    assert_eq!((stage.written_at_rest().await, replicas(&stage)), (Vec::new(), Some(7)));
+    assert!(stage.metrics.render().contains("drift_corrections_total 6"));
+    // What is gone comes back, and what the spec changes is written, whoever else writes.
+    stage.remove("networkpolicies", "demo-workers").await;
+    stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-workers").is_null()).await;
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2 })).await;
+    stage.until("the spec is in force", |stage| replicas(stage) == Some(2)).await;
+    stage.ready("demo").await;
+}
+
+#[tokio::test]
 async fn what_could_not_be_set_right_is_neither_counted_nor_told() {
     let stage = Stage::new().await;
     stage.apply("demo", |_| {}).await;

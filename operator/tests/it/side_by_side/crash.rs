@@ -60,7 +60,7 @@ impl Run {
     fn die_at(&self, last: usize) -> Arc<AtomicUsize> {
         let writes = Arc::new(AtomicUsize::new(0));
         for (proxy, is_write) in
-            [(&self.cluster, Passing::is_write as fn(&Passing) -> bool), (&self.aws, is_aws_write as fn(&Passing) -> bool)]
+            [(&self.cluster, Passing::is_write as fn(&Passing) -> bool), (&self.aws, Passing::is_aws_write as fn(&Passing) -> bool)]
         {
             let writes = Arc::clone(&writes);
             proxy.rule(move |passing| {
@@ -77,8 +77,7 @@ impl Run {
 
     /// Returns the number of writes so far.
     fn writes(&self) -> usize {
-        self.cluster.seen().iter().filter(|passing| passing.is_write()).count()
-            + self.aws.seen().iter().filter(|passing| is_aws_write(passing)).count()
+        self.cluster.seen().iter().filter(|passing| passing.is_write()).count() + self.aws.aws_writes().len()
     }
 
     /// Returns everything that is stored, without what differs between two runs of the same.
@@ -119,10 +118,6 @@ impl Run {
         objects.sort();
         objects
     }
-}
-
-fn is_aws_write(passing: &Passing) -> bool {
-    !["Get", "List", "BatchGet"].iter().any(|start| passing.operation.starts_with(start))
 }
 
 /// Takes away what tells when something was made, and as which.
