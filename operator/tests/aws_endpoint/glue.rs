@@ -198,6 +198,7 @@ impl Glue {
         for entry in entries {
             let values = values(&entry["Values"]);
             if values.len() != keys {
+            check_descriptor(&entry["StorageDescriptor"])?;
                 errors.push(partition_error(&values, "InvalidInputException"));
                 continue;
             }
@@ -218,6 +219,7 @@ impl Glue {
         for entry in entries {
             let values = values(&entry["PartitionValueList"]);
             if let Some(partition) = table.partitions.get_mut(&values) {
+            check_descriptor(&entry["PartitionInput"]["StorageDescriptor"])?;
                 *partition = entry["PartitionInput"].clone();
             } else {
                 let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
@@ -288,8 +290,23 @@ fn check_table(table: &Value) -> Result<(), Refusal> {
     let names = |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(|column| text(column, "Name")).collect::<Vec<_>>();
     let mut all = names(&table["StorageDescriptor"]["Columns"]);
     all.extend(names(&table["PartitionKeys"]));
+/// Texts of a descriptor that Glue takes with one character or more, or not at all.
+const NEVER_EMPTY: [&str; 3] = ["/SerdeInfo/Name", "/SerdeInfo/SerializationLibrary", "/SchemaReference/SchemaVersionId"];
+
+fn check_descriptor(descriptor: &Value) -> Result<(), Refusal> {
+    let columns = descriptor["Columns"].as_array().into_iter().flatten().map(|column| &column["Name"]);
+    let mut texts = columns.chain(NEVER_EMPTY.iter().filter_map(|path| descriptor.pointer(path)));
+    if texts.any(|text| text == "") {
+        let message =
+            "1 validation error detected: Value '' failed to satisfy constraint: Member must have length greater than or equal to 1";
+        return refuse("ValidationException", message);
+    }
+    Ok(())
+}
+
     let count = all.len();
     all.sort_unstable();
+    check_descriptor(&table["StorageDescriptor"])?;
     all.dedup();
     let name = text(table, "Name");
     if all.len() < count || name.is_empty() || name.chars().any(char::is_uppercase) {
