@@ -67,6 +67,8 @@ pub struct Timing {
     pub worker_timeout: Duration,
     /// How long one Kubernetes request may take.
     pub kubernetes_timeout: Duration,
+    /// How long all namespaces together wait for one that cannot be listed, before the others are worked on without it.
+    pub listing_timeout: Duration,
     /// How long one pipeline may be worked on at a stretch.
     pub reconcile_timeout: Duration,
     /// How long the clean-up of a deleted pipeline may take before it is reported as blocked.
@@ -147,6 +149,7 @@ impl Default for Timing {
             kubernetes_timeout: Duration::from_secs(15),
             reconcile_timeout: Duration::from_mins(1),
             cleanup_deadline: Duration::from_mins(10),
+            listing_timeout: Duration::from_mins(1),
         }
     }
 }
