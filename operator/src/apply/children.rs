@@ -18,7 +18,7 @@ use crate::hash;
 use crate::observe::Seen;
 use crate::reconcile::Look;
 use crate::resource::identity::{Identity, Role};
-use crate::status::findings::is_rolling;
+use crate::status::findings::{has_former_pods, is_rolling};
 
 /// What waits for something that comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,13 +164,18 @@ fn has_rolled(seen: &Seen, sink: &Workers) -> bool {
     seen.sink.deployment.as_ref().is_some_and(|live| config_hash(live) == Some(&sink.config_hash) && !is_rolling(live))
 }
 
-/// Producers change what they read only once no sink is left that has not: while sinks still roll, theirs is left as it is.
+/// No producer starts, and none changes what it reads, while there are sinks that may not know what it sends.
 fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers) -> bool {
-    let is_none_wanted = producer.deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
-    if !reads_another(seen, producer) || is_none_wanted {
+    let wanted = replicas(&producer.deployment);
+    let starts = seen.producer.deployment.as_ref().is_none_or(|live| reads_another(seen, producer) || replicas(live) < wanted);
+    if wanted == 0 || !starts {
         return false;
     }
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
-    sink.is_some_and(|sink| is_rolling(&sink))
+    sink.is_some_and(|sink| has_former_pods(&sink))
+}
+
+fn replicas(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
