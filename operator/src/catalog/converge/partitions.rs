@@ -53,7 +53,7 @@ impl Look<'_> {
         let hash = descriptor_hash(&wanted.input);
         let mark = partitions_hash_mark();
         let follows = found.parameter(&mark) == Some(&hash);
-        if follows || !self.wanted.registers_partitions || self.wanted.policy.adoption == AdoptionPolicy::Observe {
+        if follows || !self.wanted.registers_partitions || self.policy.adoption == AdoptionPolicy::Observe {
             return Ok(found);
         }
         let change = ObjectChange { object: format!("partitions of {}", object(wanted)), act: Act::Update, fields: Vec::new() };
