@@ -1,7 +1,7 @@
 //! Databases, tables with versions, partitions and crawlers.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -42,6 +42,8 @@ pub(crate) struct Table {
     pub(crate) indexes: Vec<Value>,
     /// `PartitionInput` by values.
     pub(crate) partitions: BTreeMap<Vec<String>, Value>,
+    /// Partitions that no update is taken for.
+    pub(crate) stubborn: BTreeSet<Vec<String>>,
 }
 
 impl Default for Glue {
@@ -196,9 +198,9 @@ impl Glue {
         let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
         let mut errors = Vec::new();
         for entry in entries {
+            check_descriptor(&entry["StorageDescriptor"])?;
             let values = values(&entry["Values"]);
             if values.len() != keys {
-            check_descriptor(&entry["StorageDescriptor"])?;
                 errors.push(partition_error(&values, "InvalidInputException"));
                 continue;
             }
@@ -217,9 +219,12 @@ impl Glue {
         let table = self.find(input, "TableName")?;
         let mut errors = Vec::new();
         for entry in entries {
-            let values = values(&entry["PartitionValueList"]);
-            if let Some(partition) = table.partitions.get_mut(&values) {
             check_descriptor(&entry["PartitionInput"]["StorageDescriptor"])?;
+            let values = values(&entry["PartitionValueList"]);
+            if table.stubborn.contains(&values) {
+                let detail = json!({"ErrorCode": "InvalidInputException", "ErrorMessage": "The partition is not valid."});
+                errors.push(json!({"PartitionValueList": values, "ErrorDetail": detail}));
+            } else if let Some(partition) = table.partitions.get_mut(&values) {
                 *partition = entry["PartitionInput"].clone();
             } else {
                 let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
@@ -285,11 +290,6 @@ impl Table {
     }
 }
 
-/// Glue refuses a column that is there twice, among the keys, too.
-fn check_table(table: &Value) -> Result<(), Refusal> {
-    let names = |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(|column| text(column, "Name")).collect::<Vec<_>>();
-    let mut all = names(&table["StorageDescriptor"]["Columns"]);
-    all.extend(names(&table["PartitionKeys"]));
 /// Texts of a descriptor that Glue takes with one character or more, or not at all.
 const NEVER_EMPTY: [&str; 3] = ["/SerdeInfo/Name", "/SerdeInfo/SerializationLibrary", "/SchemaReference/SchemaVersionId"];
 
@@ -304,9 +304,14 @@ fn check_descriptor(descriptor: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Glue refuses a column that is there twice, among the keys, too.
+fn check_table(table: &Value) -> Result<(), Refusal> {
+    check_descriptor(&table["StorageDescriptor"])?;
+    let names = |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(|column| text(column, "Name")).collect::<Vec<_>>();
+    let mut all = names(&table["StorageDescriptor"]["Columns"]);
+    all.extend(names(&table["PartitionKeys"]));
     let count = all.len();
     all.sort_unstable();
-    check_descriptor(&table["StorageDescriptor"])?;
     all.dedup();
     let name = text(table, "Name");
     if all.len() < count || name.is_empty() || name.chars().any(char::is_uppercase) {

@@ -15,7 +15,7 @@ use aws_sdk_glue::types::{DatabaseInput, PartitionIndex};
 use crate::catalog::aws::{Caller, Failure, FailureKind, absent};
 use crate::catalog::decide::{FoundDatabase, TableInput, owner_mark};
 
-pub use partitions::{BATCH, Page, Stale};
+pub use partitions::{BATCH, Page, RefusedPartition, Stale};
 pub use table::GlueTable;
 
 /// Longest name that Glue takes for a partition index.
