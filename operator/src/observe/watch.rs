@@ -152,7 +152,7 @@ pub(crate) struct Watches {
     caches: Caches,
     changed: Sender<Key>,
     tasks: JoinSet<()>,
-    listed: Vec<CancellationToken>,
+    listed: Vec<Vec<CancellationToken>>,
 }
 
 impl Watches {
@@ -162,6 +162,7 @@ impl Watches {
             Self { client: client.clone(), caches: caches.clone(), changed: changed.clone(), tasks: JoinSet::new(), listed: Vec::new() };
         let children = format!("app.kubernetes.io/managed-by={MANAGER}");
         for namespace in namespaces {
+            watches.listed.push(Vec::new());
             watches.add::<ConfigMap>(namespace.as_ref(), &children);
             watches.add::<ServiceAccount>(namespace.as_ref(), &children);
             watches.add::<NetworkPolicy>(namespace.as_ref(), &children);
@@ -174,8 +175,8 @@ impl Watches {
         watches
     }
 
-    /// Returns tokens that are cancelled when each watch has seen all that there is.
-    pub(crate) fn listed(&self) -> Vec<CancellationToken> {
+    /// Returns for each namespace, in order, tokens that are cancelled when each of its watches has seen all that there is.
+    pub(crate) fn listed(&self) -> Vec<Vec<CancellationToken>> {
         self.listed.clone()
     }
 
@@ -190,7 +191,9 @@ impl Watches {
             None => Api::all(self.client.clone()),
         };
         let listed = CancellationToken::new();
-        self.listed.push(listed.clone());
+        if let Some(of_namespace) = self.listed.last_mut() {
+            of_namespace.push(listed.clone());
+        }
         let config = watcher::Config::default().labels(selector).page_size(PAGE);
         let cache = K::cache(&self.caches).clone();
         self.tasks.spawn(keep(api, config, Kept { cache, namespace: namespace.cloned(), listed, changed: self.changed.clone() }));

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`controller`] | decides who is looked at when |
+//! | `gate` | when looks begin |
 //! | `memory` | what is remembered between two looks |
 //! | `lifecycle` | how many workers there should be right now |
 //! | `finalize` | the end of a pipeline |
@@ -10,6 +11,7 @@
 
 pub mod controller;
 pub(crate) mod finalize;
+mod gate;
 pub(crate) mod lifecycle;
 pub(crate) mod memory;
 pub mod pulse;

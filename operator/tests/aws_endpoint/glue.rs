@@ -1,7 +1,7 @@
 //! Databases, tables with versions, partitions and crawlers.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -44,6 +44,8 @@ pub(crate) struct Table {
     pub(crate) indexes: Vec<Value>,
     /// `PartitionInput` by values.
     pub(crate) partitions: BTreeMap<Vec<String>, Value>,
+    /// Partitions that no update is taken for.
+    pub(crate) stubborn: BTreeSet<Vec<String>>,
 }
 
 impl Default for Glue {
@@ -236,6 +238,7 @@ impl Glue {
         let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
         let mut errors = Vec::new();
         for entry in entries {
+            check_descriptor(&entry["StorageDescriptor"])?;
             let values = values(&entry["Values"]);
             if values.len() != keys {
                 errors.push(partition_error(&values, "InvalidInputException"));
@@ -256,8 +259,12 @@ impl Glue {
         let table = self.find(input, "TableName")?;
         let mut errors = Vec::new();
         for entry in entries {
+            check_descriptor(&entry["PartitionInput"]["StorageDescriptor"])?;
             let values = values(&entry["PartitionValueList"]);
-            if let Some(partition) = table.partitions.get_mut(&values) {
+            if table.stubborn.contains(&values) {
+                let detail = json!({"ErrorCode": "InvalidInputException", "ErrorMessage": "The partition is not valid."});
+                errors.push(json!({"PartitionValueList": values, "ErrorDetail": detail}));
+            } else if let Some(partition) = table.partitions.get_mut(&values) {
                 *partition = entry["PartitionInput"].clone();
             } else {
                 let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
@@ -323,8 +330,23 @@ impl Table {
     }
 }
 
+/// Texts of a descriptor that Glue takes with one character or more, or not at all.
+const NEVER_EMPTY: [&str; 3] = ["/SerdeInfo/Name", "/SerdeInfo/SerializationLibrary", "/SchemaReference/SchemaVersionId"];
+
+fn check_descriptor(descriptor: &Value) -> Result<(), Refusal> {
+    let columns = descriptor["Columns"].as_array().into_iter().flatten().map(|column| &column["Name"]);
+    let mut texts = columns.chain(NEVER_EMPTY.iter().filter_map(|path| descriptor.pointer(path)));
+    if texts.any(|text| text == "") {
+        let message =
+            "1 validation error detected: Value '' failed to satisfy constraint: Member must have length greater than or equal to 1";
+        return refuse("ValidationException", message);
+    }
+    Ok(())
+}
+
 /// Glue refuses a column that is there twice, among the keys, too.
 fn check_table(table: &Value) -> Result<(), Refusal> {
+    check_descriptor(&table["StorageDescriptor"])?;
     let names = |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(|column| text(column, "Name")).collect::<Vec<_>>();
     let mut all = names(&table["StorageDescriptor"]["Columns"]);
     all.extend(names(&table["PartitionKeys"]));

@@ -24,7 +24,7 @@ pub struct Glue {
     /// What happens when a table differs from the spec: Correct it, or only Report it. Default: Correct.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// What happens to a table that exists and is not this pipeline's. Default: FailIfExists.
+    /// What happens to a table that exists and is not this pipeline's. Adopt needs a grant of the operator. Default: FailIfExists.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// A crawler that audits the catalogue. Default: none.
@@ -108,7 +108,7 @@ pub enum AdoptionPolicy {
     /// The operator refuses.
     #[default]
     FailIfExists,
-    /// The operator takes it over and writes only what the pipeline owns.
+    /// The operator takes it over and writes only what the pipeline owns, where its settings grant that to the namespace.
     Adopt,
     /// The operator never writes it.
     Observe,

@@ -95,7 +95,7 @@ impl Look<'_> {
                 }
                 verdict.change(change);
                 for table in &self.wanted.tables {
-                    if self.wanted.policy.adoption != AdoptionPolicy::Observe {
+                    if self.policy.adoption != AdoptionPolicy::Observe {
                         verdict.change(ObjectChange { object: object(table), act: Act::Create, fields: Vec::new() });
                     }
                 }
@@ -109,7 +109,7 @@ impl Look<'_> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let found = self.glue.table(&wanted.database, &wanted.input.name).await?;
-            let decision = decide(wanted, found.as_ref().map(|found| &found.found), self.wanted.policy);
+            let decision = decide(wanted, found.as_ref().map(|found| &found.found), self.policy);
             let Some(change) = change(wanted, &decision) else {
                 return match (decision, found) {
                     (Decision::Refuse(refusal), found) => {

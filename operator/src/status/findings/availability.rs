@@ -138,12 +138,20 @@ fn updating(workers: &WorkersSeen<'_>) -> Option<Finding<Availability>> {
     Some(finding(Availability::Updating, &format!("{updated} of {} are as declared, {}{rest}", workers.desired, summary(workers))))
 }
 
-/// Returns whether pods of an older template may still run.
+/// Returns whether pods are still to be made or replaced.
 pub(crate) fn is_rolling(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return true };
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let updated = status.updated_replicas.unwrap_or(0);
     status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
+}
+
+/// Returns whether pods of an older template may still run; new ones may still be missing.
+pub(crate) fn has_former_pods(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let pods = status.replicas.unwrap_or(0);
+    let is_unseen = status.observed_generation < deployment.metadata.generation;
+    pods > status.updated_replicas.unwrap_or(0) || (is_unseen && pods > 0)
 }
 
 /// Returns whether the Deployment's controller has seen no progress for as long as it waits for any.

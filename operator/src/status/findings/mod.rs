@@ -14,8 +14,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use availability::is_rolling;
 pub use availability::{Loss, component, has_completed, loss};
+pub(crate) use availability::{has_former_pods, is_rolling};
 pub use pods::{PodFacts, Trouble};
 pub use records::{Lag, count_partitions, kafka_status, lag};
 

@@ -546,22 +546,26 @@ fn what_sinks_miss_in_the_catalogue_is_not_in_sync() {
     assert_eq!(missing(CatalogSynced::AccessDenied).reason, CatalogSynced::AccessDenied);
 }
 
-fn rolls(status: &Value) -> bool {
+/// Returns whether a Deployment rolls, and whether older pods may still run.
+fn rolls(status: &Value) -> (bool, bool) {
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
         "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
     });
-    is_rolling(&serde_json::from_value(deployment).unwrap())
+    let deployment = serde_json::from_value(deployment).unwrap();
+    (is_rolling(&deployment), has_former_pods(&deployment))
 }
 
 #[test]
 fn sinks_roll_until_no_older_pod_is_left() {
     for (status, expected) in [
-        (json!({}), true),
-        (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
+        (json!({}), (true, false)),
+        (json!({ "observedGeneration": 3 }), (true, false)),
+        (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 1, "updatedReplicas": 1 }), (true, false)),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), (false, false)),
     ] {
         assert_eq!(rolls(&status), expected, "{status}");
     }

@@ -312,3 +312,44 @@ async fn sinks_have_a_new_column_before_producers_send_it() {
     stage.ready("demo").await;
     assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn producers_that_come_while_sinks_roll_wait_for_every_sink() {
+    type Change = fn(&mut Value);
+    let with_column = |spec: &mut Value| {
+        let columns = spec["schema"]["columns"].as_array_mut().unwrap();
+        columns.push(json!({ "name": "volume", "type": "Bigint" }));
+    };
+    let paused: Change = |spec| spec["producer"]["worker"] = json!({ "replicas": 0 });
+    let external: Change = |spec| {
+        spec["source"] = json!({ "type": "ExternalTopic" });
+        spec.as_object_mut().unwrap().remove("producer");
+    };
+    let as_it_is: Change = |_| {};
+    // What the spec is before, what it is with the new column, and whether somebody deletes the producers meanwhile.
+    for (before, meanwhile, is_deleted) in [(paused, paused, false), (external, as_it_is, false), (as_it_is, as_it_is, true)] {
+        let stage = Stage::new().await;
+        stage.apply("demo", before).await;
+        stage.until("there are sinks", |stage| !stage.get("deployments", "demo-sink").is_null()).await;
+        stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+        stage.until_condition("demo", "SinkAvailable", "True/MinimumReplicasAvailable").await;
+        let hash = |stage: &Stage| {
+            stage.get("deployments", "demo-sink").pointer("/spec/template/metadata/annotations/stockpipeline.dev~1config-hash").cloned()
+        };
+        let old = hash(&stage);
+        stage.apply("demo", |spec| (meanwhile(spec), with_column(spec)).1).await;
+        stage.until("sinks roll", |stage| hash(stage) != old).await;
+        if is_deleted {
+            stage.remove("deployments", "demo-producer").await;
+        }
+        stage.apply("demo", with_column).await;
+        stage.until_condition("demo", "ProducerAvailable", "False/RollingOut").await;
+        stage.look_twice().await;
+        let producers = |stage: &Stage| stage.get("deployments", "demo-producer")["spec"]["replicas"].as_i64().unwrap_or(0);
+        assert_eq!(producers(&stage), 0, "old sinks would drop the new column");
+        stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+        stage.until("producers come", |stage| producers(stage) == 1).await;
+        stage.ready("demo").await;
+        assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    }
+}

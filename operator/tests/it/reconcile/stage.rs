@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Looks after which nothing more is expected to be written.
 const LOOKS_AT_REST: usize = 4;
 /// The smallest useful document, which has no catalogue.
-const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
+pub(super) const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
 /// Namespace of every test.
 pub(super) const NAMESPACE: &str = "market-data";
 /// Who writes in place of the user and of the cluster.

@@ -16,7 +16,7 @@ use aws_sdk_glue::types::DatabaseInput;
 use crate::catalog::aws::{Caller, Failure, FailureKind, absent};
 use crate::catalog::decide::{FoundDatabase, TableInput, owner_mark};
 
-pub use partitions::{BATCH, Page, Stale};
+pub use partitions::{BATCH, Page, RefusedPartition, Stale};
 pub use table::GlueTable;
 
 /// A client of Glue for one place.

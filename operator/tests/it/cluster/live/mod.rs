@@ -45,8 +45,9 @@ impl Operator {
         let name = namespace.name();
         let (watched, allowed) = (format!("watchNamespaces={{{name}}}"), format!("allow.endpoints={{{}}}", endpoints.join(",")));
         let chart = repository(CHART).display().to_string();
-        let settings =
-            ["replicas=0", &watched, &allowed, "statusInterval=2s", "driftInterval=5s", "cleanupDeadline=5s", "aws.region=us-east-1"];
+        let adopted = format!("allow.adopt.{name}={{{}}}", name.replace('-', "_"));
+        let timing = ["statusInterval=2s", "driftInterval=5s", "cleanupDeadline=5s"];
+        let settings = [&["replicas=0", &watched, &allowed, &adopted, "aws.region=us-east-1"][..], &timing].concat();
         let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
         let install = ["install", name, &chart, "--namespace", name, "--take-ownership"];
         let (done, said) = run("helm", &[&install[..], &settings[..]].concat(), "").await;
