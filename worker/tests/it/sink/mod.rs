@@ -10,4 +10,5 @@ mod records;
 mod refusals;
 mod stage;
 mod store_faults;
+mod start;
 mod stored;
