@@ -38,7 +38,7 @@ pub(super) enum Work {
 pub(super) enum Delivery {
     /// All objects are stored; with the boot time in milliseconds before the chain's end was last written or read.
     Stored(Arc<Plan>, u64),
-    /// Somebody else had decided the rotation; their plan has to be executed.
+    /// Somebody else had decided the rotation; the ledger has to be looked up again, and their plan to be executed.
     Adopted(Arc<Plan>),
     /// The chain had gone on, and its plans were cleaned up, while this worker slept.
     Overtaken(Arc<Plan>),

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use stockpipeline::Pipeline;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
-use stockpipeline::layout::Epoch;
+use stockpipeline::layout::{Epoch, LedgerKeys};
+use stockpipeline::plan::Plan;
 use stockpipeline_worker::audit::{self, Report, Tail};
 use stockpipeline_worker::clock::boottime_millis;
 use stockpipeline_worker::contact::Contact;
@@ -312,6 +313,21 @@ impl Stage {
     /// Counts the rows that the plans of the ledger list for processed and dead letters, once their objects are there.
     fn stored_rows(&self) -> usize {
         self.stored().delivered()
+    /// Returns the plans of the ledger, in key order.
+    pub(crate) fn plans(&self) -> Vec<Plan> {
+        let keys = LedgerKeys::new("_stockpipeline", &self.group(), &self.epoch);
+        let store = self.store();
+        let mut plans = Vec::new();
+        for partition in 0..self.partitions {
+            for entry in self.runtime.block_on(store.list(&keys.partition(partition), None, 1000)).unwrap() {
+                if LedgerKeys::parse_plan(&entry.key).is_some() {
+                    plans.push(Plan::from_json(&self.runtime.block_on(store.get(&entry.key)).unwrap().unwrap()).unwrap());
+                }
+            }
+        }
+        plans
+    }
+
     }
 
     /// Asserts that everything that was produced is stored exactly once, by the files and by the audit.
