@@ -20,8 +20,8 @@ pub(super) struct Ticket {
 pub(super) enum Work {
     /// The place of a partition in the ledger is known.
     Looked(Ticket, Result<Start, LookupError>),
-    /// The watermarks of a partition are known.
-    Measured(Ticket, Result<Watermarks, LookupError>),
+    /// The watermarks of a partition are known, and that the topic is still the same.
+    Measured(Ticket, Cause, Result<Watermarks, LookupError>),
     /// Records are in a buffer.
     Filled(Ticket, Filled),
     /// A sealed range has its bytes.
@@ -32,6 +32,17 @@ pub(super) enum Work {
     Marked(Ticket),
     /// The topics were looked after.
     TopicsKept(TopicReport),
+    /// Whether the topic is still the one that the ledger belongs to.
+    TopicSeen { is_same: bool },
+}
+
+/// Why a partition is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The broker does not have the position.
+    OutOfRange,
+    /// The broker says that the log was cut below the position; or that of another topic of the same name, which is shorter.
+    Truncated,
 }
 
 /// How a delivery ended.

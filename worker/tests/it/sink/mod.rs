@@ -3,12 +3,13 @@
 mod clean_up;
 mod contract;
 mod crash;
+mod membership;
 mod ownership;
 mod partitions;
 mod real;
 mod records;
 mod refusals;
 mod stage;
-mod store_faults;
 mod start;
+mod store_faults;
 mod stored;

@@ -58,7 +58,7 @@ struct Broker {
     bootstrap_servers: String,
     topic: String,
     producer: BaseProducer,
-    _embedded: Option<EmbeddedBroker>,
+    embedded: Option<EmbeddedBroker>,
 }
 
 impl Broker {
@@ -76,7 +76,7 @@ impl Broker {
             .set("linger.ms", "5")
             .create()
             .unwrap();
-        Self { bootstrap_servers, topic: topic.to_owned(), producer, _embedded: embedded }
+        Self { bootstrap_servers, topic: topic.to_owned(), producer, embedded }
     }
 
     fn send(&self, partition: i32, payload: &[u8]) {
@@ -213,6 +213,17 @@ impl Stage {
         self.brokers[0] = Broker::start(self.partitions);
     }
 
+    /// Returns the embedded broker, whose answers can be made to fail.
+    pub(crate) fn broker(&self) -> &EmbeddedBroker {
+        self.brokers[0].embedded.as_ref().unwrap()
+    }
+
+    /// Makes the group end the membership of its one member, which then joins again.
+    pub(crate) fn end_membership(&self) {
+        let unknown = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+        self.broker().mock().request_errors(rdkafka::types::RDKafkaApiKey::Heartbeat, &[unknown]);
+    }
+
     /// Returns a store that asks the server directly, without the proxy's faults.
     pub(crate) fn store(&self) -> Store {
         let settings = Self::settings(self.server.endpoint());
@@ -255,6 +266,7 @@ impl Stage {
             contact,
             session_timeout: SESSION,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,
+            look_again: sink::LOOK_AGAIN,
             epoch: (!self.is_real).then(|| self.epoch.clone()),
             memory_bytes: 256 << 20,
             encoders: 2,
@@ -301,18 +313,6 @@ impl Stage {
         Stored::read(&self.bucket())
     }
 
-    /// Waits until so many rows and dead letters are stored.
-    pub(crate) fn wait_for_rows(&self, rows: usize) {
-        let mut seen = 0;
-        until(&format!("{rows} rows are stored"), || {
-            seen = self.stored_rows();
-            seen >= rows
-        });
-    }
-
-    /// Counts the rows that the plans of the ledger list for processed and dead letters, once their objects are there.
-    fn stored_rows(&self) -> usize {
-        self.stored().delivered()
     /// Returns the plans of the ledger, in key order.
     pub(crate) fn plans(&self) -> Vec<Plan> {
         let keys = LedgerKeys::new("_stockpipeline", &self.group(), &self.epoch);
@@ -328,6 +328,18 @@ impl Stage {
         plans
     }
 
+    /// Waits until so many rows and dead letters are stored.
+    pub(crate) fn wait_for_rows(&self, rows: usize) {
+        let mut seen = 0;
+        until(&format!("{rows} rows are stored"), || {
+            seen = self.stored_rows();
+            seen >= rows
+        });
+    }
+
+    /// Counts the rows that the plans of the ledger list for processed and dead letters, once their objects are there.
+    fn stored_rows(&self) -> usize {
+        self.stored().delivered()
     }
 
     /// Asserts that everything that was produced is stored exactly once, by the files and by the audit.
