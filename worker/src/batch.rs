@@ -92,6 +92,14 @@ pub struct Counts {
     pub late_rows: u64,
 }
 
+impl Counts {
+    /// Returns the number of dead letters of all classes.
+    #[must_use]
+    pub fn letters(&self) -> u64 {
+        self.dead_letters.values().sum()
+    }
+}
+
 /// Rows before the buffer's newest event time minus this count as late, in microseconds: a day.
 const LATE_MICROS: i64 = 86_400_000_000;
 

@@ -72,6 +72,8 @@ pub enum Event {
 pub struct Observation {
     /// Per Kafka partition: the end of the log that a reader of committed records may see.
     pub log_ends: Vec<(i32, i64)>,
+    /// Kafka partitions that are assigned and have no leader at present: nobody tells the end of their logs.
+    pub leaderless: Vec<i32>,
     /// Messages fetched and not yet taken.
     pub fetched_messages: i64,
     /// Bytes of memory of the messages that are fetched and not yet taken, about.
@@ -244,6 +246,9 @@ impl ClientContext for SourceContext {
             // Each partition's queue is forwarded to the one of ours, and tells that one's length.
             seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);
             seen.fetched_bytes = seen.fetched_bytes.max(i64::try_from(partition.fetchq_size).map_or(0, i64::unsigned_abs));
+            if partition.desired && partition.leader < 0 {
+                seen.leaderless.push(partition.partition);
+            }
             if partition.ls_offset >= 0 {
                 seen.log_ends.push((partition.partition, partition.ls_offset));
             }

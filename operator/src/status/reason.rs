@@ -84,6 +84,8 @@ pub enum Availability {
     SourceUnreachable,
     /// The source is not the one that production began with.
     SourceChanged,
+    /// Rows of the source are in the topic, and nothing says how far they were produced.
+    ProgressMissing,
     /// The source, or one record, is larger than the memory allows.
     RecordBudgetExceeded,
     /// More dead letters than the pipeline allows; the sinks pause.
@@ -147,6 +149,7 @@ impl Availability {
         Self::NoRecentCommit,
         Self::SourceUnreachable,
         Self::SourceChanged,
+        Self::ProgressMissing,
         Self::RecordBudgetExceeded,
         Self::DeadLetterRateExceeded,
         Self::DataLoss,
@@ -186,6 +189,7 @@ impl Availability {
             WorkerReason::ConditionalWritesUnsupported => Self::ConditionalWritesUnsupported,
             WorkerReason::PlanVersionUnknown => Self::PlanVersionUnknown,
             WorkerReason::SourceChanged => Self::SourceChanged,
+            WorkerReason::ProgressMissing => Self::ProgressMissing,
             WorkerReason::SourceUnreachable => Self::SourceUnreachable,
             WorkerReason::RecordBudgetExceeded => Self::RecordBudgetExceeded,
             WorkerReason::DeadLetterRateExceeded => Self::DeadLetterRateExceeded,
@@ -221,6 +225,7 @@ impl Reason for Availability {
             Self::NoRecentCommit => of("NoRecentCommit", Truth::False, Outlook::Waiting),
             Self::SourceUnreachable => of("SourceUnreachable", Truth::False, Outlook::Waiting),
             Self::SourceChanged => of("SourceChanged", Truth::False, Outlook::Stalled),
+            Self::ProgressMissing => of("ProgressMissing", Truth::False, Outlook::Stalled),
             Self::RecordBudgetExceeded => of("RecordBudgetExceeded", Truth::False, Outlook::Stalled),
             Self::DeadLetterRateExceeded => of("DeadLetterRateExceeded", Truth::False, Outlook::Stalled),
             Self::DataLoss => of("DataLoss", Truth::False, Outlook::Stalled),

@@ -73,6 +73,8 @@ pub enum Reason {
     PlanVersionUnknown,
     /// The source is not the one that production began with.
     SourceChanged,
+    /// Rows of the source are in the topic, and nothing says how far they were produced.
+    ProgressMissing,
     /// The source can't be read.
     SourceUnreachable,
     /// A source, or one record, is larger than the memory allows.
@@ -136,6 +138,7 @@ impl Reason {
         Self::ConditionalWritesUnsupported,
         Self::PlanVersionUnknown,
         Self::SourceChanged,
+        Self::ProgressMissing,
         Self::SourceUnreachable,
         Self::RecordBudgetExceeded,
         Self::DeadLetterRateExceeded,
@@ -171,6 +174,7 @@ impl Reason {
             Self::ConditionalWritesUnsupported => "ConditionalWritesUnsupported",
             Self::PlanVersionUnknown => "PlanVersionUnknown",
             Self::SourceChanged => "SourceChanged",
+            Self::ProgressMissing => "ProgressMissing",
             Self::SourceUnreachable => "SourceUnreachable",
             Self::RecordBudgetExceeded => "RecordBudgetExceeded",
             Self::DeadLetterRateExceeded => "DeadLetterRateExceeded",

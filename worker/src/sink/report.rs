@@ -10,7 +10,6 @@ use stockpipeline::plan::{Plan, ZoneName};
 use super::Context;
 use super::budget::Budget;
 use super::partition::{Flight, Partition, Phase};
-use crate::batch::Counts;
 use crate::clock::{boottime_millis, wall_millis};
 use crate::error::Class;
 use crate::metrics::MemoryClass;
@@ -20,12 +19,23 @@ use crate::store::Trouble;
 
 /// How often the status is replaced.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// How long Kafka counts as failing after its client has reported trouble; the client repeats what lasts.
+/// How long Kafka counts as failing after its client has reported trouble of the connection; the client repeats what lasts.
 const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 /// How long memory may be used up before the status says so.
 const HALTED_LIMIT: Duration = Duration::from_secs(20);
 /// Window of the dead-letter rate.
 const RATE_WINDOW: Duration = Duration::from_mins(1);
+
+/// What the group says of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// It has never answered.
+    Joining,
+    /// It has answered with an assignment, an empty one included.
+    Joined,
+    /// It has ended our membership, and not answered since.
+    Lost,
+}
 
 /// Collects what is shown.
 pub(super) struct Reporter {
@@ -33,9 +43,9 @@ pub(super) struct Reporter {
     epoch: String,
     kafka: Dependency,
     s3: Dependency,
-    /// When Kafka last reported trouble, and whether the group has ever given us partitions.
+    /// When Kafka last reported trouble.
     trouble_at: Option<Instant>,
-    joined: bool,
+    membership: Membership,
     topic: Option<TopicReport>,
     last_error: Option<Failure>,
     data_loss: Option<Failure>,
@@ -46,6 +56,8 @@ pub(super) struct Reporter {
     unreadable: BTreeMap<i32, (i64, Failure)>,
     /// Dead letters of the last minute: when and how many.
     letters: VecDeque<(Instant, u64)>,
+    /// Last offset of each partition that was looked at for dead letters, kept when the partition goes: its records may come again.
+    counted: BTreeMap<i32, i64>,
     fetched_bytes: usize,
     committed_records: u64,
     dead_letters: u64,
@@ -63,7 +75,7 @@ impl Reporter {
             kafka: status.kafka,
             s3: status.s3.unwrap_or_default(),
             trouble_at: None,
-            joined: false,
+            membership: Membership::Joining,
             topic: status.topic.clone(),
             last_error: status.last_error.clone(),
             data_loss: None,
@@ -72,6 +84,7 @@ impl Reporter {
             stopped: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             letters: VecDeque::new(),
+            counted: BTreeMap::new(),
             fetched_bytes: 0,
             committed_records: 0,
             dead_letters: 0,
@@ -134,6 +147,14 @@ impl Reporter {
         self.published_at = None;
     }
 
+    /// Notes that a partition goes on that may have been stopped.
+    pub(super) fn heal(&mut self, partition: i32) {
+        if self.stopped.remove(&partition).is_some() {
+            tracing::info!(partition, "what had stopped the partition is gone");
+            self.published_at = None;
+        }
+    }
+
     /// Notes offsets that the broker dropped before they were stored.
     pub(super) fn data_loss(&mut self, partition: i32, from: i64, to: i64) {
         let message = format!(
@@ -164,11 +185,11 @@ impl Reporter {
     }
 
     pub(super) fn kafka_failed(&mut self, context: &Context, message: &str, authentication: bool) {
-        let now = wall_millis();
         let (class, reason) = if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
-        self.kafka.failed(now);
+        let failure = Failure { class, reason, message: context.clients.scrub(message), at_millis: wall_millis() };
+        self.kafka.failed(failure.at_millis);
         self.trouble_at = Some(Instant::now());
-        self.last_error = Some(Failure { class, reason, message: context.clients.scrub(message), at_millis: now });
+        self.last_error = Some(failure);
     }
 
     pub(super) fn observed(&mut self, context: &Context, seen: &Observation) {
@@ -178,16 +199,20 @@ impl Reporter {
         context.metrics.set_throttle_seconds(throttle.as_secs_f64());
     }
 
-    pub(super) fn sealed(context: &Context, counts: &Counts) {
-        context.metrics.dead_letters(&counts.dead_letters);
-        context.metrics.late_records(counts.late_rows);
-        context.metrics.unknown_fields(counts.unknown_fields);
+    /// Returns the last offset of a partition whose dead letters are counted.
+    pub(super) fn counted_letters(&self, partition: i32) -> Option<i64> {
+        self.counted.get(&partition).copied()
+    }
+
+    /// Notes up to which offset the dead letters of a partition are counted.
+    pub(super) fn letters_counted(&mut self, partition: i32, last: i64) {
+        let counted = self.counted.entry(partition).or_insert(last);
+        *counted = last.max(*counted);
     }
 
     /// Notes new dead letters; true when their rate is above the pipeline's limit.
     pub(super) fn dead_letters(&mut self, context: &Context, new: u64, now: Instant) -> bool {
         if new > 0 {
-            self.dead_letters += new;
             self.letters.push_back((now, new));
         }
         while self.letters.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
@@ -217,7 +242,11 @@ impl Reporter {
         let records = |zone| flight.objects.iter().filter(|object| object.0 == zone).map(|object| object.1).sum::<u64>();
         // A benchmark of the raw path alone has no rows.
         self.committed_records += (records(ZoneName::Processed) + records(ZoneName::DeadLetters)).max(records(ZoneName::Raw));
+        self.dead_letters += records(ZoneName::DeadLetters);
         self.last_commit_millis = Some(wall_millis());
+        context.metrics.dead_letters(&flight.counts.dead_letters);
+        context.metrics.late_records(flight.counts.late_rows);
+        context.metrics.unknown_fields(flight.counts.unknown_fields);
         let hive = flight.objects.iter().filter(|object| object.0 == ZoneName::Processed).count();
         context.metrics.sealed(plan.reason, hive);
         for &(zone, rows, bytes) in &flight.objects {
@@ -235,7 +264,10 @@ impl Reporter {
         self.published_at = Some(now);
         let now_millis = wall_millis();
         let troubled = self.trouble_at.is_some_and(|at| now.duration_since(at) < TROUBLE_LASTS);
-        if context.contact.age() < context.session_timeout && !troubled {
+        let refused = partitions.values().find_map(|partition| partition.refused.as_ref());
+        if let Some((message, _)) = refused {
+            self.kafka_failed(context, &format!("the brokers refuse records of the topic: {message}; allow READ on it"), true);
+        } else if context.contact.age() < context.session_timeout && !troubled {
             context.clients.context().succeeded();
             self.kafka.succeeded(now_millis);
         }
@@ -281,20 +313,27 @@ impl Reporter {
 
     /// Notes that the group has answered with an assignment, an empty one included.
     pub(super) fn joined(&mut self) {
-        self.joined = true;
+        self.membership = Membership::Joined;
+        self.published_at = None;
+    }
+
+    /// Notes that the group has ended the membership; nothing is consumed until it answers again.
+    pub(super) fn lost(&mut self) {
+        self.membership = Membership::Lost;
+        self.published_at = None;
     }
 
     /// Returns whether the group has ever answered with an assignment.
     pub(super) fn has_joined(&self) -> bool {
-        self.joined
+        self.membership != Membership::Joining
     }
 
     fn state(&self, partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
-        match (draining, self.joined) {
-            (true, _) => State::Draining,
-            (false, false) => State::Joining,
-            (false, true) if partitions.is_empty() => State::Idle,
-            (false, true) => State::Running,
+        match self.membership {
+            _ if draining => State::Draining,
+            Membership::Joining | Membership::Lost => State::Joining,
+            Membership::Joined if partitions.is_empty() => State::Idle,
+            Membership::Joined => State::Running,
         }
     }
 

@@ -244,6 +244,7 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::SourceUnreachable, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::SourceUnreachable))),
         (Availability::SourceChanged, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::SourceChanged))),
+        (Availability::ProgressMissing, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::ProgressMissing))),
         (Availability::RecordBudgetExceeded, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::RecordBudgetExceeded))),
         (Availability::DeadLetterRateExceeded, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::DeadLetterRateExceeded))),
         (Availability::DataLoss, "reconcile-requested-at", |s| {

@@ -132,6 +132,21 @@ fn a_topic_that_is_replaced_under_a_running_sink_ends_it_and_its_successor_store
     assert_replaced(&stage, sink, RECORDS, RECORDS / 2);
 }
 
+/// No record comes that would make it ask; and what the old topic's leader had been elected for is nothing in the new one.
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn a_topic_that_is_replaced_under_an_idle_sink_ends_it_without_a_record() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    let sink = stage.sink_with("old", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(200));
+    until("it has its partition", || sink.status.read().sink.as_ref().is_some_and(|sink| !sink.partitions.is_empty()));
+    delete_topic(&stage);
+    make_topic(&stage, 1);
+    let ended = sink.ended();
+    assert!(matches!(ended, Err(SinkError::TopicReplaced { .. })), "{ended:?}");
+    delete_topic(&stage);
+}
+
 /// While a sink waits for its store, its consumer goes on in the new topic at the old offset, and nothing tells it.
 #[test]
 #[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
