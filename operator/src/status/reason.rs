@@ -138,7 +138,7 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,

@@ -128,7 +128,7 @@ impl Failure {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::DataLoss,
         Self::LedgerMissing,
         Self::TopicTruncated,

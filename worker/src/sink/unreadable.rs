@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::conductor::Conductor;
 use super::partition::{Partition, Phase};
 use super::stall::Stall;
+use super::work::Cause;
 use crate::source::Observation;
 
 /// Time until they are asked for again: an answer costs little, and whoever has mended the log looks whether it helped.
@@ -45,7 +46,7 @@ impl Conductor {
         let blocked_at =
             self.partitions.get(&id).filter(|partition| partition.leaving.is_none()).and_then(|partition| partition.blocked_at);
         if blocked_at.is_some_and(|at| now.duration_since(at) >= AGAIN) {
-            self.measure(id);
+            self.measure(id, Cause::OutOfRange);
         }
     }
 }
