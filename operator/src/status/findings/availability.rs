@@ -187,7 +187,9 @@ pub fn loss(evidence: &Evidence<'_>) -> Option<Loss> {
             status.worker, loss.message
         ),
     });
-    let is_open = |loss: &Loss| evidence.acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
+    // One of the future would cover what nobody has seen yet; it counts once its time has come.
+    let acknowledged = evidence.acknowledged.filter(|acknowledged| *acknowledged <= evidence.now);
+    let is_open = |loss: &Loss| acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
     before.into_iter().chain(told).filter(is_open).max_by_key(|loss| loss.at)
 }
 

@@ -379,6 +379,10 @@ fn what_was_lost_stays_until_it_is_acknowledged() {
     };
     assert_eq!(told(acknowledged(61)), Availability::DataLoss, "it was lost after that");
     assert_eq!(told(acknowledged(1)), Availability::Committing);
+    assert_eq!(told(acknowledged(0)), Availability::Committing);
+    for ahead in [1, 86_400 * 365 * 70] {
+        assert_eq!(told(acknowledged(-ahead)), Availability::DataLoss, "nobody has seen what is lost until then");
+    }
     // The sinks had another trouble before, so the condition is older than the loss.
     let restarted = |lost_at: i64| {
         found(|s| {
