@@ -123,7 +123,8 @@ fn updating(workers: &WorkersSeen<'_>) -> Option<Finding<Availability>> {
     }
     let deployment = workers.deployment.filter(|deployment| is_rolling(deployment))?;
     let updated = deployment.status.as_ref().and_then(|status| status.updated_replicas).unwrap_or(0);
-    let rest = pod_trouble(workers).map(|(_, message)| format!("; {message}")).unwrap_or_default();
+    let why = pod_trouble(workers).map(|(_, message)| message).or_else(|| replica_failure(deployment));
+    let rest = why.map(|message| format!("; {message}")).unwrap_or_default();
     Some(finding(Availability::Updating, &format!("{updated} of {} are as declared, {}{rest}", workers.desired, summary(workers))))
 }
 

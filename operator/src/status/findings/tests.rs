@@ -213,6 +213,12 @@ fn every_reason_of_the_sinks_is_reached() {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("True", "ReplicaSetUpdated")] });
         }),
+        (Availability::Updating, "2 of 3 are as declared, 2 of 3 ready; exceeded quota: few", |s| {
+            // A mere scale is complete to the Deployment's controller once it has all the pods that it gets.
+            (s.desired, s.ready, s.updated) = (3, 2, Some(2));
+            let failure = json!({ "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: few" });
+            s.deployment = json!({ "conditions": [progressing("True", "NewReplicaSetAvailable"), failure] });
+        }),
         (Availability::ImagePull, "image not found", |s| {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("False", "ProgressDeadlineExceeded")] });
