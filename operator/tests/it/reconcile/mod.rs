@@ -9,4 +9,5 @@ mod faults;
 mod lifecycle;
 mod specs;
 mod stage;
+mod turns;
 mod workers;
