@@ -46,7 +46,9 @@ async fn leave(look: &Look<'_>, memory: &mut Remembered) -> CatalogReport {
     if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, &wanted_hash)) {
         return CatalogReport { changes: Vec::new(), ..known.report.clone() };
     }
-    let report = match (accept::last_catalogued(look.shared, look.object).await, &look.shared.context.catalogue) {
+    let last = accept::accepted_specs(look.shared, look.object, memory).await;
+    let last = last.map(|specs| specs.into_iter().find(|spec| spec.pipeline.glue.is_some()));
+    let report = match (last, &look.shared.context.catalogue) {
         (Err(error), _) => {
             CatalogReport::left(&seen, Finding { reason: CatalogSynced::Unavailable, message: error.to_string() }, error.retry())
         }

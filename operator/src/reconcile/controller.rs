@@ -11,6 +11,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -86,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     /// Cancelled when this process may write no more.
     pub(crate) ending: CancellationToken,
+    /// As many as there may be looks at once, in all namespaces together.
+    looks: Semaphore,
     stores: Vec<Store<Stored>>,
 }
 
@@ -139,6 +142,7 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
     let mut watches = Watches::start(&context.client, &caches, &namespaces, &changed);
     let (stores, streams): (Vec<_>, Vec<_>) =
         namespaces.iter().map(|namespace| watch_pipelines(&context.client, namespace.as_deref())).unzip();
+    let looks = Semaphore::new(context.settings.concurrency.into());
     let shared = Arc::new(Shared {
         recorder: Recorder::new(context.client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
         workers: workers.map_err(ControllerError::Http)?,
@@ -149,6 +153,7 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
         words: Pattern::default(),
         pulse,
         ending: shutdown.clone(),
+        looks,
         stores,
     });
     let parts = namespaces.into_iter().zip(shared.stores.clone()).zip(watches.listed());
@@ -257,6 +262,8 @@ fn key_of(object: &Stored) -> Key {
 /// One look at one pipeline: within its time, and whatever it does, nobody else's trouble.
 async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToken) -> Result<Action, ReconcileError> {
     opened.cancelled().await;
+    // Each namespace has a queue of its own with the same limit. Nobody closes this one.
+    let _turn = shared.looks.acquire().await.ok();
     let key = key_of(&object);
     let started = Instant::now();
     let memory = shared.memory.of(&key);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use stockpipeline::status::Status;
 
-use crate::accept::change::Kept;
+use crate::accept::revisions::Contents;
 use crate::apply::Settled;
 use crate::catalog::decide::CatalogReport;
 use crate::desired::scaler::History;
@@ -30,7 +30,7 @@ pub(crate) struct Remembered {
     /// The last look at the catalogue.
     pub(crate) catalogue: Option<Box<CatalogLook>>,
     /// The last accepted spec that is not the current one, by the name of its revision.
-    pub(crate) last_accepted: Option<(String, Arc<(serde_json::Value, Kept)>)>,
+    pub(crate) last_accepted: Option<(String, Arc<Contents>)>,
     /// Recommended numbers of sinks.
     pub(crate) history: Option<History>,
     /// Since when the pipeline drains.

@@ -157,7 +157,7 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
 
     let mut settled = std::mem::take(&mut memory.settled);
     let mut applier = Applier::new(shared, &identity, &mut settled, look.is_read_only);
-    let acceptance = accept::judge(look, memory, &mut applier).await;
+    let acceptance = Box::pin(accept::judge(look, memory, &mut applier)).await;
     let kept = match &acceptance {
         Ok(Acceptance { in_force: Some(spec), .. }) => Some(Box::pin(bring_about(look, memory, &seen, spec, &mut applier)).await),
         Ok(Acceptance { in_force: None, .. }) | Err(_) => None,
@@ -255,13 +255,13 @@ fn obstacle(retry: Retry, message: String) -> Option<Obstacle> {
 }
 
 impl Kept {
-    /// Returns what holds while no spec was ever accepted.
+    /// Returns what holds while no accepted spec can be read, or none ever was.
     fn nothing() -> Self {
         Self {
             counts: Counts::default(),
-            suspended: Finding { reason: Suspended::Running, message: "nothing was accepted yet".to_owned() },
+            suspended: Finding { reason: Suspended::Running, message: "nothing is in force".to_owned() },
             catalog: CatalogReport {
-                finding: Finding { reason: CatalogSynced::NotRequired, message: "no spec was accepted yet".to_owned() },
+                finding: Finding { reason: CatalogSynced::NotRequired, message: "no spec is in force".to_owned() },
                 ..CatalogReport::not_required()
             },
             gate: Gate::Open,
@@ -321,7 +321,9 @@ fn next_look(look: &Look<'_>, memory: &Remembered, retry: Option<Retry>) -> Dura
     let pauses =
         [&memory.pause, &memory.unrecorded].map(|pause| pause.as_ref().filter(|_| retry.is_some()).map(|pause| until(pause.until)));
     let catalogue = memory.catalogue.as_ref().map(|look| until(look.next));
-    pauses.into_iter().chain([catalogue]).flatten().fold(spread, Duration::min).max(Duration::from_millis(50))
+    // What was due at this look and was not done has nothing in force to be done for, so the next one would not do it either.
+    let due = pauses.into_iter().chain([catalogue]).flatten().filter(|wait| !wait.is_zero());
+    due.fold(spread, Duration::min).max(Duration::from_millis(50))
 }
 
 fn wish(metadata: &ObjectMeta) -> Wish {

@@ -30,6 +30,20 @@ pub enum Accepted {
     NotRecorded,
 }
 
+impl Accepted {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Valid,
+        Self::InvalidSpec,
+        Self::ResourceConflict,
+        Self::UnsupportedChange,
+        Self::SecretNotFound,
+        Self::RoleNotAllowed,
+        Self::Undecided,
+        Self::NotRecorded,
+    ];
+}
+
 impl Reason for Accepted {
     fn meaning(self) -> Meaning {
         match self {

@@ -134,7 +134,8 @@ fn updating(workers: &WorkersSeen<'_>) -> Option<Finding<Availability>> {
     }
     let deployment = workers.deployment.filter(|deployment| is_rolling(deployment))?;
     let updated = deployment.status.as_ref().and_then(|status| status.updated_replicas).unwrap_or(0);
-    let rest = pod_trouble(workers).map(|(_, message)| format!("; {message}")).unwrap_or_default();
+    let why = pod_trouble(workers).map(|(_, message)| message).or_else(|| replica_failure(deployment));
+    let rest = why.map(|message| format!("; {message}")).unwrap_or_default();
     Some(finding(Availability::Updating, &format!("{updated} of {} are as declared, {}{rest}", workers.desired, summary(workers))))
 }
 
@@ -206,7 +207,9 @@ pub fn loss(evidence: &Evidence<'_>) -> Option<Loss> {
             status.worker, loss.message
         ),
     });
-    let is_open = |loss: &Loss| evidence.acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
+    // One of the future would cover what nobody has seen yet; it counts once its time has come.
+    let acknowledged = evidence.acknowledged.filter(|acknowledged| *acknowledged <= evidence.now);
+    let is_open = |loss: &Loss| acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
     before.into_iter().chain(told).filter(is_open).max_by_key(|loss| loss.at)
 }
 

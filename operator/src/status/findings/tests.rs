@@ -216,6 +216,12 @@ fn every_reason_of_the_sinks_is_reached() {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("True", "ReplicaSetUpdated")] });
         }),
+        (Availability::Updating, "2 of 3 are as declared, 2 of 3 ready; exceeded quota: few", |s| {
+            // A mere scale is complete to the Deployment's controller once it has all the pods that it gets.
+            (s.desired, s.ready, s.updated) = (3, 2, Some(2));
+            let failure = json!({ "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: few" });
+            s.deployment = json!({ "conditions": [progressing("True", "NewReplicaSetAvailable"), failure] });
+        }),
         (Availability::ImagePull, "image not found", |s| {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("False", "ProgressDeadlineExceeded")] });
@@ -401,6 +407,10 @@ fn what_was_lost_stays_until_it_is_acknowledged() {
     };
     assert_eq!(told(acknowledged(61)), Availability::DataLoss, "it was lost after that");
     assert_eq!(told(acknowledged(1)), Availability::Committing);
+    assert_eq!(told(acknowledged(0)), Availability::Committing);
+    for ahead in [1, 86_400 * 365 * 70] {
+        assert_eq!(told(acknowledged(-ahead)), Availability::DataLoss, "nobody has seen what is lost until then");
+    }
     // The sinks had another trouble before, so the condition is older than the loss.
     let restarted = |lost_at: i64| {
         found(|s| {

@@ -176,13 +176,6 @@ fn with_extras(spec: &mut Value) {
     });
 }
 
-/// Returns how many looks have ended so far.
-fn looks(stage: &Stage) -> u64 {
-    let text = stage.metrics.render();
-    let counts = text.lines().filter(|line| line.starts_with("stockpipeline_operator_reconciles_total{"));
-    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
-}
-
 #[tokio::test]
 async fn what_was_made_besides_tables_goes_with_the_catalogue_and_then_all_is_quiet() {
     let mut stage = Stage::idle_with_aws().await;
@@ -220,11 +213,11 @@ async fn what_was_made_besides_tables_goes_with_the_catalogue_and_then_all_is_qu
     let status = &stage.get("stockpipelines", "demo")["status"];
     assert!(status["glue"].is_null() && status["athena"].is_null(), "{status}");
     aws.forget_calls();
-    let (started, looks) = (Instant::now(), looks(&stage));
+    let (started, looks) = (Instant::now(), stage.looks());
     let drift_interval = stage.settings.timing.drift_interval.unwrap();
     stage.until("two drift intervals have passed", |_| started.elapsed() > 2 * drift_interval).await;
     let most = 2 * started.elapsed().as_millis() / stage.settings.timing.status_interval.as_millis();
-    assert!(u128::from(self::looks(&stage) - looks) <= most, "each look waits for its time");
+    assert!(u128::from(stage.looks() - looks) <= most, "each look waits for its time");
     assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
     assert_eq!((aws.calls("GetCrawler"), aws.calls("GetTable")), (0, 0));
 }

@@ -10,4 +10,5 @@ mod lifecycle;
 mod specs;
 mod stage;
 mod start;
+mod turns;
 mod workers;

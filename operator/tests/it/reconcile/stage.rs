@@ -337,6 +337,13 @@ impl Stage {
         self.written().split_off(before)
     }
 
+    /// Returns how many looks of all controllers of this stage have ended so far.
+    pub(super) fn looks(&self) -> u64 {
+        let text = self.metrics.render();
+        let counts = text.lines().filter(|line| line.starts_with("stockpipeline_operator_reconciles_total{"));
+        counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    }
+
     /// Waits until two more looks have ended.
     pub(super) async fn look_twice(&self) {
         self.look_times(2).await;
