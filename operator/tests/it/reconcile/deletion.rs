@@ -214,7 +214,7 @@ async fn catalogued(policy: Value) -> Stage {
         })
         .await;
     stage.ready("demo").await;
-    assert_eq!(tables(&stage), ["ticks"]);
+    assert_eq!(tables(&stage), ["ticks", "ticks_dlq"]);
     stage
 }
 
@@ -258,7 +258,10 @@ async fn where_a_refused_spec_is_all_that_is_left_nothing_is_removed_and_that_is
     let before = stage.looks();
     stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
     stage.until("it was looked at", |stage| stage.looks() > before).await;
-    assert_eq!((tables(&stage), stage.condition("demo", "Accepted").0.as_str()), (vec!["ticks".to_owned()], "False/UnsupportedChange"));
+    assert_eq!(
+        (tables(&stage), stage.condition("demo", "Accepted").0.as_str()),
+        (vec!["ticks".to_owned(), "ticks_dlq".to_owned()], "False/UnsupportedChange")
+    );
     assert!(stage.get("jobs", "demo-delete-topic").is_null() && !is_gone(&stage));
     stage.annotate("demo", "skip-cleanup", json!("true")).await;
     stage.until("it is gone", is_gone).await;

@@ -37,6 +37,7 @@ async fn a_stopped_pipeline_runs_nothing_and_goes_on_later() {
     stage.until("nothing runs", |stage| replicas(stage) == (0, 0)).await;
     stage.until_condition("demo", "Suspended", "True/Stopped").await;
     stage.until("it is told", |stage| stage.get("stockpipelines", "demo")["status"]["phase"] == "Stopped").await;
+    stage.roll_out("demo").await;
     desire(&stage, json!({})).await;
     stage.until("it runs", |stage| replicas(stage) == (1, 1)).await;
     stage.ready("demo").await;

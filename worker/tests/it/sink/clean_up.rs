@@ -65,7 +65,7 @@ fn data_delete_leaves_the_epochs_of_another_pipeline_with_the_same_group() {
     // Another topic, whose pipeline has stored nothing yet.
     let idle = LedgerKeys::new("_stockpipeline", "sinks", &Epoch::of("another topic")).root();
     let root = Root { version: PLAN_VERSION, cluster_id: None, topic_id: None, topic: "others".to_owned(), starts: BTreeMap::new() };
-    stage.runtime.block_on(stage.store().put_if_absent(&idle, Bytes::from(root.to_json()).into(), "application/json", &BTreeMap::new())).unwrap();
+    stage.runtime.block_on(stage.store().put_if_absent(&idle, Bytes::from(root.to_json()), "application/json", &BTreeMap::new())).unwrap();
     let others = |path: &str| path == idle || path.starts_with("theirs/") || path.contains(stage.epoch.as_str());
     let all = stored_keys(&stage);
     let expected: Vec<&String> = all.iter().filter(|path| others(path)).collect();

@@ -143,7 +143,7 @@ fn a_stopped_partition_goes_on_once_what_had_stopped_it_is_gone() {
     let plan = stage.plans().remove(0);
     let object = plan.objects.iter().find(|object| object.key.starts_with("processed/")).unwrap();
     let (store, none) = (stage.store(), std::collections::BTreeMap::new());
-    stage.runtime.block_on(store.put_if_absent(&object.key, Bytes::from("somebody else's").into(), "text/plain", &none)).unwrap();
+    stage.runtime.block_on(store.put_if_absent(&object.key, Bytes::from("somebody else's"), "text/plain", &none)).unwrap();
     stage.proxy.heal();
     until("the partition is stopped", || sink.status.read().fatal.as_ref().is_some_and(|f| f.reason == Reason::PathCollision));
     stage.runtime.block_on(store.delete(std::slice::from_ref(&object.key))).unwrap();
