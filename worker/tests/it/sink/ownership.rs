@@ -26,11 +26,9 @@ fn two_sinks_share_the_partitions_and_one_that_leaves_stores_before_it_gives_bac
         [&a, &b].iter().all(|sink| sink.status.read().sink.as_ref().is_some_and(|sink| sink.partitions.len() == 2))
     });
     (0..4).for_each(|partition| stage.produce(partition, 0, RECORDS));
-    // The rows of a's own; b has taken its records when their oldest is waiting and nothing more is fetched.
+    // The rows of a's own.
     stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
-    let taken =
-        |sink: &RunningSink| sink.metric("stockpipeline_lag_seconds") > 0.0 && sink.metric("stockpipeline_fetch_queue_messages") < 1.0;
-    until("b has buffered its records", || taken(&b));
+    until("b buffers", || b.metric("stockpipeline_lag_seconds") > 0.0);
     // What b has buffered for an hour goes to S3 because it leaves.
     assert!(b.stop().unwrap().drained);
     let plans = stage.plans();
@@ -51,9 +49,7 @@ fn what_is_buffered_of_a_revoked_partition_is_stored_before_the_next_owner_has_i
     (0..2).for_each(|partition| stage.produce(partition, 0, RECORDS));
     let both = |sink: &RunningSink| sink.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.len());
     until("the first has both", || both(&first) == 2);
-    until("the first buffers", || {
-        first.metric("stockpipeline_lag_seconds") > 0.0 && first.metric("stockpipeline_fetch_queue_messages") < 1.0
-    });
+    until("the first buffers", || first.metric("stockpipeline_lag_seconds") > 0.0);
     let second = stage.sink("second", stage.pipeline(slow));
     until("they share", || both(&first) == 1 && both(&second) == 1);
     let plans = stage.plans();

@@ -49,7 +49,7 @@ async fn what_others_change_about_a_workgroup_a_saved_query_or_a_view_comes_back
         json!({ "NamedQueryId": query["NamedQueryId"], "Name": "count", "Description": query["Description"], "QueryString": "select 2" });
     moto::athena("UpdateNamedQuery", theirs).await;
     corrected(&mut live, 2).await;
-    assert_eq!(moto::queries(&live.name).await, [query.clone()]);
+    assert_eq!(moto::queries(&live.name).await, std::slice::from_ref(&query));
 
     moto::athena("DeleteNamedQuery", json!({ "NamedQueryId": query["NamedQueryId"] })).await;
     corrected(&mut live, 3).await;
