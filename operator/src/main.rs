@@ -18,10 +18,6 @@ use stockpipeline_operator::resource::crd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A look takes and frees some hundred kilobytes; glibc's allocator keeps half as much again as is in use after it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What `plan` logs unless `RUST_LOG` says otherwise: its answer says what is wrong.
 const PLAN_LOG: &str = "error";
 /// What `run` logs unless `RUST_LOG` says otherwise.

@@ -20,10 +20,6 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// As in the operator itself.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures the control plane.
 #[derive(Debug, Parser)]
 struct Options {
