@@ -33,7 +33,7 @@ pub struct Settings {
     pub concurrency: u16,
     /// Times and intervals.
     pub timing: Timing,
-    /// What pipelines may make the operator talk to, or act as.
+    /// What pipelines may make the operator talk to, act as, or take over.
     pub grants: Grants,
     /// How fast AWS is called.
     pub rates: Rates,
@@ -67,19 +67,23 @@ pub struct Timing {
     pub worker_timeout: Duration,
     /// How long one Kubernetes request may take.
     pub kubernetes_timeout: Duration,
+    /// How long all namespaces together wait for one that cannot be listed, before the others are worked on without it.
+    pub listing_timeout: Duration,
     /// How long one pipeline may be worked on at a stretch.
     pub reconcile_timeout: Duration,
     /// How long the clean-up of a deleted pipeline may take before it is reported as blocked.
     pub cleanup_deadline: Duration,
 }
 
-/// What pipelines may make the operator talk to, or act as. Both lists are exact: nothing is allowed by a pattern.
+/// What pipelines may make the operator talk to, act as, or take over. All lists are exact: nothing is allowed by a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Endpoints of AWS services that the operator signs requests to, such as `http://moto.aws.svc:5000`.
     pub endpoints: BTreeSet<String>,
     /// Roles by the namespace whose pipelines may name them as `aws.controlPlaneRoleArn` or `glue.crawler.roleArn`.
     pub roles: BTreeMap<String, BTreeSet<String>>,
+    /// Databases of Glue by the namespace whose pipelines may take over tables and views in them that no pipeline has made.
+    pub adoptions: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Requests and limits by resource name.
@@ -145,6 +149,7 @@ impl Default for Timing {
             status_interval: Duration::from_secs(15),
             worker_timeout: Duration::from_secs(2),
             kubernetes_timeout: Duration::from_secs(15),
+            listing_timeout: Duration::from_mins(1),
             reconcile_timeout: Duration::from_mins(1),
             cleanup_deadline: Duration::from_mins(10),
         }
@@ -162,6 +167,12 @@ impl Grants {
     #[must_use]
     pub fn role(&self, namespace: &str, arn: &str) -> bool {
         self.roles.get(namespace).is_some_and(|granted| granted.contains(arn))
+    }
+
+    /// Returns whether the pipelines of a namespace may take over what no pipeline has made in a database.
+    #[must_use]
+    pub fn adoption(&self, namespace: &str, database: &str) -> bool {
+        self.adoptions.get(namespace).is_some_and(|granted| granted.contains(database))
     }
 }
 

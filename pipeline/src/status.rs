@@ -36,7 +36,7 @@ pub struct Status {
     /// Why the worker has stopped for good; it does not heal by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fatal: Option<Failure>,
-    /// Why the worker takes nothing at present; it goes on when the reason is gone.
+    /// Why the worker, or one of its partitions, takes nothing at present; it goes on when the reason is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Failure>,
     /// What only a sink says.
@@ -156,7 +156,7 @@ pub struct SinkStatus {
     pub epoch: Option<String>,
     /// The Kafka partitions that this worker owns, in order.
     pub partitions: Vec<PartitionStatus>,
-    /// When a plan was last completed, milliseconds since 1970.
+    /// When a plan was last completed, milliseconds since 1970; of those that were found completed at the start, when the newest was sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit_millis: Option<i64>,
     /// Records made durable since the process started.
@@ -224,7 +224,7 @@ pub enum PartitionState {
     Writing,
     /// Being given back to the group.
     Releasing,
-    /// Stopped by a fatal reason.
+    /// Stopped by a fatal reason, or at records that cannot be read.
     Stopped,
 }
 

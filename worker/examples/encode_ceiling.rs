@@ -4,6 +4,9 @@
 
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints figures")]
 
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +21,6 @@ use stockpipeline::schema::{Column, ColumnType, Rounding, Schema, TimeReading, Z
 use stockpipeline_worker::batch::{Buffer, Limits, Push, Seal, Sealed};
 use stockpipeline_worker::decode::{Decoder, Payload};
 use stockpipeline_worker::record::{Header, Record};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUNDS: usize = 5;
 const NO_HEADERS: &Vec<Header> = &Vec::new();

@@ -92,6 +92,14 @@ pub struct Counts {
     pub late_rows: u64,
 }
 
+impl Counts {
+    /// Returns the number of dead letters of all classes.
+    #[must_use]
+    pub fn letters(&self) -> u64 {
+        self.dead_letters.values().sum()
+    }
+}
+
 /// Rows before the buffer's newest event time minus this count as late, in microseconds: a day.
 const LATE_MICROS: i64 = 86_400_000_000;
 
@@ -263,12 +271,11 @@ impl Buffer {
 
     /// Returns the most memory that making the objects takes beside [`Buffer::memory_bytes`], the objects included.
     ///
-    /// Lines are put in one piece. Rows are freed as they are encoded, but not those whose neighbours belong to other objects, and the
+    /// Lines are sent as they lie. Rows are freed as they are encoded, but not those whose neighbours belong to other objects, and the
     /// bytes of a row group are held twice while it ends.
     #[must_use]
     pub fn encoding_bytes(&self) -> usize {
-        let lines = |lines: &Option<Lines>| lines.as_ref().map_or(0, Lines::memory_bytes);
-        ENCODING_BYTES + lines(&self.raw) + lines(&self.dead_letters) + self.rows.memory_bytes() / 2
+        ENCODING_BYTES + self.rows.memory_bytes() / 2
     }
 
     /// Returns what went through the buffer.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use stockpipeline::layout::LedgerKeys;
 use stockpipeline::plan::{PLAN_VERSION, Plan, PlanError, Root};
 
+use crate::pieces::Pieces;
 use crate::store::{Listed, Put, Store, StoreError};
 
 /// Entries of one page of a listing.
@@ -265,7 +266,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::PathCollision`] when another object has its key.
-    pub async fn put_object(&self, plan: &Plan, key: &str, body: Bytes, content_type: &str) -> Result<(), LedgerError> {
+    pub async fn put_object(&self, plan: &Plan, key: &str, body: Pieces, content_type: &str) -> Result<(), LedgerError> {
         let mark = plan.object_metadata();
         loop {
             let put = self.store.put_if_absent(key, body.clone(), content_type, &mark).await.map_err(LedgerError::Store)?;

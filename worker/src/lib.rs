@@ -15,6 +15,7 @@
 //! | [`decode`] | JSON text to typed values (pure) |
 //! | [`batch`] | buffers records of one Kafka partition, compacted (pure) |
 //! | [`encode`] | buffered rows to the bytes of objects (pure) |
+//! | [`pieces`] | the bytes of an object, as they were written |
 //! | [`ledger`] | the plans in S3 |
 //! | [`store`] | S3: conditional writes, retries, error classes |
 //! | [`partitions`] | Hive partitions in Glue: registered before their first object lands, and audited |
@@ -50,6 +51,7 @@ pub mod local;
 pub mod memory;
 pub mod metrics;
 pub mod partitions;
+pub mod pieces;
 pub mod producer;
 pub mod progress;
 pub mod record;

@@ -1,5 +1,7 @@
 //! The worker's process: reads arguments and environment once, and turns how a command ended into an exit code.
 
+mod allocator;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,11 +15,6 @@ use stockpipeline_worker::local::Screen;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-
-/// Encoders and uploads allocate blocks of megabytes and free them on other threads; glibc's allocator keeps those. It is overridden for C
-/// too, as librdkafka allocates for each record and frees on another thread.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Variable with crash points, for tests.
 const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINT";

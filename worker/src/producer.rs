@@ -143,6 +143,20 @@ pub enum ProducerError {
         /// Fingerprint of what is there now.
         found: String,
     },
+    /// Rows of the source are in the topic, and nothing says how far they were produced.
+    #[error(
+        "topic {topic:?} holds rows of {uri:?}, but neither topic {slots_topic:?} nor the producers' group says how far they were produced: \
+         going on would produce every row once more. Restore the slots topic, or delete topic {topic:?} so that it is filled anew; \
+         to have the rows twice, give the source another name"
+    )]
+    ProgressMissing {
+        /// Data topic.
+        topic: String,
+        /// Slots topic.
+        slots_topic: String,
+        /// Name of the source.
+        uri: String,
+    },
     /// The broker refuses a record for what it is.
     #[error("the broker refuses a record of topic {topic:?}, partition {partition} ({code:?}); raise the topic's max.message.bytes")]
     RecordRefused {
@@ -167,7 +181,7 @@ impl ProducerError {
     pub fn class(&self) -> Class {
         match self {
             Self::Feed(error) => error.class(),
-            Self::SourceChanged { .. } | Self::RecordRefused { .. } => Class::User,
+            Self::SourceChanged { .. } | Self::ProgressMissing { .. } | Self::RecordRefused { .. } => Class::User,
             Self::Clients(error) => error.class(),
             Self::Progress(_) => Class::Bug,
         }

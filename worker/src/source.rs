@@ -7,6 +7,8 @@
 
 #![expect(unsafe_code, reason = "batch consumption exists only in librdkafka's C interface")]
 
+mod signal;
+
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,9 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use crate::contact::Contact;
 use crate::kafka;
 use crate::record::{Header, Headers, Record};
+
+pub use signal::Signal;
+use signal::{is_refusal, signal};
 
 /// Most messages one call takes.
 const TAKE_MESSAGES: usize = 4096;
@@ -67,43 +72,27 @@ pub enum Event {
 pub struct Observation {
     /// Per Kafka partition: the end of the log that a reader of committed records may see.
     pub log_ends: Vec<(i32, i64)>,
+    /// Kafka partitions that are assigned and have no leader at present: nobody tells the end of their logs.
+    pub leaderless: Vec<i32>,
     /// Messages fetched and not yet taken.
     pub fetched_messages: i64,
     /// Bytes of memory of the messages that are fetched and not yet taken, about.
     pub fetched_bytes: u64,
     /// Largest recent throttle time of a broker, milliseconds.
     pub throttle_millis: i64,
+    /// The partitions that are being fetched.
+    pub fetching: Vec<Fetching>,
 }
 
-/// What the queue holds besides records.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Signal {
-    /// The position has reached the end of the partition.
-    End {
-        /// Kafka partition.
-        partition: i32,
-        /// Offset of the next record that may come.
-        offset: i64,
-    },
-    /// The position is outside of the log.
-    OutOfRange {
-        /// Kafka partition.
-        partition: i32,
-    },
-    /// The log was cut below the position.
-    Truncated {
-        /// Kafka partition.
-        partition: i32,
-    },
-    /// Another error of a partition or of the consumer.
-    Failed {
-        /// Kafka partition, where it is one's.
-        partition: i32,
-        /// Whether the brokers refuse our credentials or rights.
-        authentication: bool,
-        /// What librdkafka says.
-        message: String,
-    },
+/// How far fetching of a partition has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetching {
+    /// Kafka partition.
+    pub partition: i32,
+    /// Offset that is asked for next.
+    pub position: i64,
+    /// How many answers of its broker, for whichever partition, have ended in the middle of a batch.
+    pub partial_answers: u64,
 }
 
 /// One fetched message; freed when dropped.
@@ -257,8 +246,19 @@ impl ClientContext for SourceContext {
             // Each partition's queue is forwarded to the one of ours, and tells that one's length.
             seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);
             seen.fetched_bytes = seen.fetched_bytes.max(i64::try_from(partition.fetchq_size).map_or(0, i64::unsigned_abs));
+            if partition.desired && partition.leader < 0 {
+                seen.leaderless.push(partition.partition);
+            }
             if partition.ls_offset >= 0 {
                 seen.log_ends.push((partition.partition, partition.ls_offset));
+            }
+            let broker = statistics.brokers.values().find(|broker| broker.nodeid == partition.broker);
+            if let Some(broker) = broker.filter(|_| partition.fetch_state == "active" && partition.next_offset >= 0) {
+                seen.fetching.push(Fetching {
+                    partition: partition.partition,
+                    position: partition.next_offset,
+                    partial_answers: broker.rxpartial,
+                });
             }
         }
         seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * MESSAGE_OVERHEAD_BYTES as u64;
@@ -371,6 +371,8 @@ impl Source {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
+            // Else a damaged batch would become damaged records.
+            .set("check.crcs", "true")
             .set("enable.partition.eof", "true")
             .set("allow.auto.create.topics", "false")
             .set("fetch.queue.backoff.ms", "20")
@@ -505,6 +507,10 @@ impl Source {
         let mut taken = Taken::default();
         for slot in self.slots.iter().take(usize::try_from(count).unwrap_or(0)) {
             let message = Message(NonNull::new(*slot).expect("librdkafka fills as many slots as it says"));
+            // Behind what cannot be read librdkafka goes on anywhere; nothing may be taken before that is.
+            if taken.is_cut(message.raw().partition) {
+                continue;
+            }
             if message.raw().err == Code::RD_KAFKA_RESP_ERR_NO_ERROR { taken.add(message) } else { taken.signals.push(signal(&message)) }
         }
         taken
@@ -548,6 +554,11 @@ impl Drop for Source {
 }
 
 impl Taken {
+    /// Returns whether something that cannot be read was met in a partition.
+    fn is_cut(&self, id: i32) -> bool {
+        self.signals.iter().any(|signal| matches!(signal, Signal::Unreadable { partition, .. } if *partition == id))
+    }
+
     fn add(&mut self, message: Message) {
         let (partition, bytes) = (message.raw().partition, message.bytes());
         match self.runs.last_mut() {
@@ -564,27 +575,6 @@ impl Taken {
     }
 }
 
-/// Returns whether the brokers refuse our credentials or our rights.
-fn is_refusal(error: &KafkaError) -> bool {
-    use rdkafka::types::RDKafkaErrorCode as Refusal;
-    let code = error.rdkafka_error_code();
-    matches!(
-        code,
-        Some(
-            Refusal::Authentication
-                | Refusal::SaslAuthenticationFailed
-                | Refusal::TopicAuthorizationFailed
-                | Refusal::GroupAuthorizationFailed
-                | Refusal::ClusterAuthorizationFailed
-        )
-    )
-}
-
-fn tells_truncation(message: &Message) -> bool {
-    let text = message.record().payload.unwrap_or_default();
-    String::from_utf8_lossy(text).to_ascii_lowercase().contains("truncat")
-}
-
 /// Sets the leader epoch of the entry that was added last.
 fn set_leader_epoch(list: &TopicPartitionList, epoch: i32) {
     // SAFETY: the list lives and has as many entries as it says; the last one was added by the caller.
@@ -592,22 +582,6 @@ fn set_leader_epoch(list: &TopicPartitionList, epoch: i32) {
         let raw = list.ptr();
         if let Some(last) = usize::try_from((*raw).cnt).ok().and_then(|count| count.checked_sub(1)) {
             rd::rd_kafka_topic_partition_set_leader_epoch((*raw).elems.add(last), epoch);
-        }
-    }
-}
-
-fn signal(message: &Message) -> Signal {
-    let raw = message.raw();
-    let partition = raw.partition;
-    match raw.err {
-        Code::RD_KAFKA_RESP_ERR__PARTITION_EOF => Signal::End { partition, offset: raw.offset },
-        Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION => Signal::Truncated { partition },
-        // With `auto.offset.reset=error` a truncation comes under this code, and only the text tells it.
-        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET if tells_truncation(message) => Signal::Truncated { partition },
-        Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => Signal::OutOfRange { partition },
-        other => {
-            let code = rdkafka::types::RDKafkaErrorCode::from(other);
-            Signal::Failed { partition, authentication: is_refusal(&KafkaError::MessageConsumption(code)), message: code.to_string() }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use stockpipeline::checked::Topic;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::clock::wall_millis;
 use crate::kafka::{
@@ -17,6 +17,8 @@ use crate::status::{TopicDifference, TopicReport, TopicState};
 
 /// How long one question to the brokers may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+const CLEANUP_POLICY: &str = "cleanup.policy";
 
 /// How long a deleted topic may still be seen.
 const DELETION_PAUSE: Duration = Duration::from_millis(200);
@@ -164,8 +166,34 @@ fn explained(clients: &Clients, report: TopicReport) -> TopicReport {
 /// Returns the configs of a slots topic: the last record of each replay is what counts, so it is compacted, in small segments.
 fn slots_config() -> BTreeMap<String, String> {
     let configs =
-        [("cleanup.policy", "compact"), ("segment.ms", "3600000"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.2")];
+        [(CLEANUP_POLICY, "compact"), ("segment.ms", "3600000"), ("segment.bytes", "16777216"), ("min.cleanable.dirty.ratio", "0.2")];
     configs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Returns why a slots topic is not to be used, or None: a record of progress that the broker deletes by its age is a replay that begins anew.
+///
+/// # Errors
+/// [`KafkaError`]; where the right to look is missing, None is the answer.
+pub fn slots_misfit(admin: &Admin, name: &str) -> Result<Option<String>, KafkaError> {
+    let configs = match admin.describe_configs(name, REQUEST_TIMEOUT) {
+        Ok(configs) => configs,
+        Err(error) if error.code().is_some_and(is_about_permission) => {
+            warn!(topic = name, error = %error, "cannot look whether the slots topic is compacted; allow DescribeConfigs on it");
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let policy = configs.iter().find(|config| config.name == CLEANUP_POLICY);
+    Ok(policy.and_then(|policy| forgets(&policy.value)))
+}
+
+fn forgets(policy: &str) -> Option<String> {
+    let deletes = policy.split(',').any(|policy| policy.trim() == "delete");
+    deletes.then(|| {
+        format!(
+            "the slots topic has cleanup.policy={policy}, so the records of how far rows were produced expire; set cleanup.policy=compact"
+        )
+    })
 }
 
 /// Returns the data topic's report, or its numbers with the slots topic's trouble where only that has one.
@@ -273,7 +301,11 @@ fn judge(wanted: &Wanted<'_>, found: &TopicDescription, differ: &[TopicDifferenc
         return (TopicState::PartitionMismatch, message);
     }
     if !wanted.is_managed {
-        return (TopicState::Observed, String::new());
+        let policy = differ.iter().find(|difference| difference.name == CLEANUP_POLICY);
+        return match policy.and_then(|policy| forgets(&policy.actual)) {
+            Some(message) => (TopicState::ConfigDrift, message),
+            None => (TopicState::Observed, String::new()),
+        };
     }
     if differ.is_empty() {
         return (TopicState::InSync, String::new());

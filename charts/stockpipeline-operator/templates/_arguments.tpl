@@ -52,4 +52,9 @@
 - --allow-role={{ $namespace }}={{ . }}
 {{- end }}
 {{- end }}
+{{- range $namespace, $databases := .Values.allow.adopt }}
+{{- range $databases }}
+- --allow-adopt={{ $namespace }}={{ . }}
+{{- end }}
+{{- end }}
 {{- end -}}

@@ -104,6 +104,26 @@ pub async fn freeze_broker(settings: &Settings, number: i32, time: Duration) {
     until("all replicas are in sync", async || kafka.is_whole().await.then_some(())).await;
 }
 
+/// Lets a broker write nothing more, as on a full disk, until it has ended of that; leaves it dead for some time, starts it with room
+/// again, and waits until all replicas are in sync.
+///
+/// # Panics
+/// When the brokers are not of this repository.
+pub async fn fill_disk(settings: &Settings, number: i32, dead_for: Duration) {
+    let script = script(settings.kafka_script.as_deref(), "E2E_KAFKA", "brokers");
+    let process = must(script, &["process", &number.to_string()], "").await;
+    must("prlimit", &["--pid", process.trim(), "--fsize=0:"], "").await;
+    until("the broker ends of its full disk", async || {
+        let stat = tokio::fs::read_to_string(format!("/proc/{}/stat", process.trim())).await;
+        stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    })
+    .await;
+    tokio::time::sleep(dead_for).await;
+    must(script, &["start", &number.to_string()], "").await;
+    let kafka = Kafka::new(&settings.kafka);
+    until("all replicas are in sync", async || kafka.is_whole().await.then_some(())).await;
+}
+
 /// Takes the S3 server away for some time.
 ///
 /// # Panics

@@ -3,7 +3,12 @@
 
 pub mod change;
 pub mod claims;
+mod last;
+mod past;
 pub(crate) mod revisions;
+
+pub(crate) use last::Last;
+pub(crate) use past::{Past, accepted_specs, for_clean_up};
 
 use std::sync::Arc;
 
@@ -13,11 +18,11 @@ use serde_json::Value;
 use stockpipeline::Pipeline;
 use stockpipeline::check::{FieldError, UnknownFields};
 use stockpipeline::document::Document;
-use stockpipeline::operations::DeletionPolicy;
 
-use crate::accept::change::Kept;
+use crate::accept::change::{Bounds, Kept};
 use crate::accept::claims::Claims;
 use crate::accept::claims::registry::Entry;
+use crate::accept::revisions::Contents;
 use crate::apply::{Applier, ApplyError};
 use crate::catalog::aws::{CONTROL_PLANE_ROLE, CRAWLER_ROLE};
 use crate::desired::{Children, Counts, Wanted};
@@ -75,46 +80,61 @@ pub(crate) struct Refusal {
 pub(crate) async fn judge(look: &Look<'_>, memory: &mut Remembered, applier: &mut Applier<'_>) -> Result<Acceptance, ApplyError> {
     let (shared, object) = (look.shared, look.object);
     let identity = identity(object);
-    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let generation = object.metadata.generation.unwrap_or(0);
     let written = Value::Object(object.spec.members.clone());
-    let spec_hash = revisions::spec_hash(&written);
-    let stored = shared.caches.revisions.all(&key);
-    let accepted = revisions::accepted(&identity, stored.iter().map(AsRef::as_ref));
-    let checked = check(&shared.context.settings, &identity, written.clone(), generation);
-    let is_accepted = accepted.first().is_some_and(|newest| newest.spec_hash == spec_hash);
-    let refusal = match checked {
+    let accepted = accepted(shared, &identity);
+    let is_accepted = accepted.first().is_some_and(|newest| newest.spec_hash == revisions::spec_hash(&written));
+    match check(&shared.context.settings, &identity, written.clone(), generation) {
         Ok(spec) if is_accepted => {
             if !shared.registry.is_in_force(&identity.uid, generation) {
                 shared.registry.note(entry(object, &spec, true));
             }
             // Whose role is taken back keeps what runs: pods have roles of their own, and the catalogue refuses to take this one.
-            return Ok(match check_grants(&shared.context.settings, &identity, &spec.pipeline) {
+            Ok(match check_grants(&shared.context.settings, &identity, &spec.pipeline) {
                 Ok(()) => in_force(spec),
                 Err(refusal) => Acceptance { finding: refusal.finding(), in_force: Some(spec), retry: None },
-            });
+            })
         }
-        Ok(mut spec) => {
+        Ok(spec) => Box::pin(take(look, memory, applier, (spec, written, &accepted))).await,
+        // A stricter operator: the spec before this one is not what runs, so nothing is brought about.
+        Err(Refusal { reason, message }) if is_accepted => {
+            let message = format!("{message}; it was accepted before, so what runs is left as it is until a spec passes");
+            Ok(Acceptance { finding: Finding { reason, message }, in_force: None, retry: None })
+        }
+        Err(refusal) => {
             let last = last_accepted(shared, &identity, accepted.first(), memory).await?;
-            spec.kept = last.as_ref().map(|last| change::kept(&last.pipeline, &last.kept, &spec.pipeline)).unwrap_or_default();
-            match consider(shared, object, &spec, last.as_ref()).await? {
-                Ok(()) if look.is_read_only => return Ok(in_force(spec)),
-                Ok(()) => {
-                    if let Some((retry, message)) = record(look, memory, applier, (&spec, &written), &accepted).await? {
-                        let finding = Finding { reason: Accepted::NotRecorded, message };
-                        return Ok(Acceptance { finding, in_force: last, retry: Some(retry) });
-                    }
-                    return Ok(in_force(spec));
-                }
-                Err(refusal) => return Ok(Acceptance { finding: refusal.finding(), in_force: last, retry: None }),
-            }
+            Ok(Acceptance { finding: refusal.finding(), in_force: last.and_then(|last| last.spec), retry: None })
         }
-        Err(refusal) => refusal,
-    };
-    // An accepted spec that no longer passes is looked for among the older ones too.
-    let newest = accepted.iter().find(|accepted| accepted.spec_hash != spec_hash);
-    let last = last_accepted(shared, &identity, newest, memory).await?;
-    Ok(Acceptance { finding: refusal.finding(), in_force: last, retry: None })
+    }
+}
+
+/// Puts a spec in force that passes the check, unless it follows on nothing that it may, or another pipeline is in its way.
+async fn take(
+    look: &Look<'_>,
+    memory: &mut Remembered,
+    applier: &mut Applier<'_>,
+    (mut spec, written, accepted): (Spec, Value, &[revisions::Accepted]),
+) -> Result<Acceptance, ApplyError> {
+    let (shared, object) = (look.shared, look.object);
+    let last = last_accepted(shared, &identity(object), accepted.first(), memory).await?;
+    if let Some(last) = &last {
+        spec.kept = last.kept_after(&spec.pipeline);
+    }
+    let considered = consider(shared, object, &spec, last.as_ref()).await?;
+    let last = last.and_then(|last| last.spec);
+    match considered {
+        Ok(()) if look.is_read_only => Ok(in_force(spec)),
+        Ok(()) => {
+            let contents = Contents { spec: written, kept: spec.kept.clone(), bounds: Some(Bounds::of(&spec.pipeline)) };
+            let revision = revisions::revision(&identity(object), spec.generation, &contents);
+            if let Some((retry, message)) = record(look, memory, applier, (revision, accepted)).await? {
+                let finding = Finding { reason: Accepted::NotRecorded, message };
+                return Ok(Acceptance { finding, in_force: last, retry: Some(retry) });
+            }
+            Ok(in_force(spec))
+        }
+        Err(refusal) => Ok(Acceptance { finding: refusal.finding(), in_force: last, retry: None }),
+    }
 }
 
 fn in_force(spec: Spec) -> Acceptance {
@@ -168,12 +188,9 @@ pub(crate) fn check_grants(settings: &Settings, identity: &Identity, pipeline: &
 }
 
 /// Compares a spec with the one that was accepted last, and with what others claim.
-async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Option<&Spec>) -> Result<Result<(), Refusal>, ApplyError> {
-    if let Some(last) = last {
-        let errors = change::forbidden(&last.pipeline, &last.kept, &spec.pipeline);
-        if !errors.is_empty() {
-            return Ok(Err(Refusal::of(Accepted::UnsupportedChange, &errors)));
-        }
+async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Option<&Last>) -> Result<Result<(), Refusal>, ApplyError> {
+    if let Some(Err(refusal)) = last.map(|last| last.lets(&spec.pipeline)) {
+        return Ok(Err(refusal));
     }
     if let Err(refusal) = check_grants(&shared.context.settings, &identity(object), &spec.pipeline) {
         return Ok(Err(refusal));
@@ -185,85 +202,11 @@ async fn consider(shared: &Shared, object: &StockPipeline, spec: &Spec, last: Op
     Ok(claimed.map_err(|message| Refusal { reason: Accepted::ResourceConflict, message }))
 }
 
-/// What was in force of a resource that is being deleted.
-pub(crate) enum Past {
-    /// No spec ever was, so nothing was made.
-    Nothing,
-    /// A spec was, and none of those that are kept can be read any more.
-    Unreadable,
-    /// This spec, with the deletion policy that stands in the resource now, where that can be read.
-    InForce(Box<Spec>, DeletionPolicy),
-}
-
-/// Returns what was in force of a resource that is being deleted.
-///
-/// # Errors
-/// [`ApplyError`] when the API server does not give a revision.
-pub(crate) async fn for_clean_up(look: &Look<'_>, memory: &mut Remembered) -> Result<Past, ApplyError> {
-    let (shared, object) = (look.shared, look.object);
-    let identity = identity(object);
-    let generation = object.metadata.generation.unwrap_or(0);
-    let written = Value::Object(object.spec.members.clone());
-    let spec_hash = revisions::spec_hash(&written);
-    let current = check(&shared.context.settings, &identity, written, generation).ok();
-    let policy = current.as_ref().map(|spec| spec.pipeline.operations.deletion);
-    let accepted = accepted_or_left_over(shared, &identity);
-    if accepted.is_empty() {
-        // A namespace that ends takes the revisions first; the status still tells whether a spec was in force.
-        let was_accepted = look.reported().iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
-        return Ok(current.filter(|_| was_accepted).map_or(Past::Nothing, |spec| {
-            let policy = spec.pipeline.operations.deletion;
-            Past::InForce(Box::new(spec), policy)
-        }));
-    }
-    let mut in_force = current.filter(|_| accepted.first().is_some_and(|newest| newest.spec_hash == spec_hash));
-    for revision in &accepted {
-        if in_force.is_none() {
-            in_force = last_accepted(shared, &identity, Some(revision), memory).await?;
-        }
-    }
-    Ok(in_force.map_or(Past::Unreadable, |spec| {
-        let policy = policy.unwrap_or(spec.pipeline.operations.deletion);
-        Past::InForce(Box::new(spec), policy)
-    }))
-}
-
-/// Returns the newest spec of a resource that was accepted and had a catalogue, of those that are kept.
-///
-/// # Errors
-/// [`ApplyError`] when the API server does not give a revision.
-pub(crate) async fn last_catalogued(shared: &Shared, object: &StockPipeline) -> Result<Option<Spec>, ApplyError> {
-    let identity = identity(object);
+/// Returns the accepted specs of a resource, the newest first.
+fn accepted(shared: &Shared, identity: &Identity) -> Vec<revisions::Accepted> {
     let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let stored = shared.caches.revisions.all(&key);
-    for accepted in revisions::accepted(&identity, stored.iter().map(AsRef::as_ref)) {
-        let spec = last_accepted(shared, &identity, Some(&accepted), &mut Remembered::default()).await?;
-        if let Some(spec) = spec.filter(|spec| spec.pipeline.glue.is_some()) {
-            return Ok(Some(spec));
-        }
-    }
-    Ok(None)
-}
-
-/// Returns every accepted spec of a resource that is kept and can be read, the newest first.
-///
-/// # Errors
-/// [`ApplyError`] when the API server does not give a revision.
-pub(crate) async fn accepted_specs(shared: &Shared, object: &StockPipeline, memory: &mut Remembered) -> Result<Vec<Spec>, ApplyError> {
-    let identity = identity(object);
-    let mut specs = Vec::new();
-    for revision in accepted_or_left_over(shared, &identity) {
-        specs.extend(last_accepted(shared, &identity, Some(&revision), memory).await?);
-    }
-    Ok(specs)
-}
-
-/// Returns the accepted specs of a resource; where it has none, those that deleting a pipeline of its name without its children has left.
-fn accepted_or_left_over(shared: &Shared, identity: &Identity) -> Vec<revisions::Accepted> {
-    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
-    let stored = shared.caches.revisions.all(&key);
-    let accepted = revisions::accepted(identity, stored.iter().map(AsRef::as_ref));
-    if accepted.is_empty() { revisions::left_over(identity, stored.iter().map(AsRef::as_ref)) } else { accepted }
+    revisions::accepted(identity, stored.iter().map(AsRef::as_ref))
 }
 
 /// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for.
@@ -272,16 +215,25 @@ fn accepted_or_left_over(shared: &Shared, identity: &Identity) -> Vec<revisions:
 /// [`ApplyError`] when the API server does not give a revision.
 pub(crate) async fn register(shared: &Shared, object: &StockPipeline) -> Result<(), ApplyError> {
     let identity = identity(object);
-    let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let generation = object.metadata.generation.unwrap_or(0);
     let written = Value::Object(object.spec.members.clone());
-    let stored = shared.caches.revisions.all(&key);
-    let accepted = revisions::accepted(&identity, stored.iter().map(AsRef::as_ref));
+    let accepted = accepted(shared, &identity);
     let is_accepted = accepted.first().is_some_and(|newest| newest.spec_hash == revisions::spec_hash(&written));
-    if !is_accepted && let Some(last) = last_accepted(shared, &identity, accepted.first(), &mut Remembered::default()).await? {
-        shared.registry.note(entry(object, &last, true));
-    } else if let Ok(spec) = check(&shared.context.settings, &identity, written, generation) {
-        shared.registry.note(entry(object, &spec, is_accepted));
+    let checked = check(&shared.context.settings, &identity, written, generation).ok();
+    if let Some(spec) = checked.as_ref().filter(|_| is_accepted) {
+        shared.registry.note(entry(object, spec, true));
+        return Ok(());
+    }
+    // Where the newest one can no longer be read, the one before has claimed nearly the same.
+    for revision in &accepted {
+        let last = last_accepted(shared, &identity, Some(revision), &mut Remembered::default()).await?;
+        if let Some(spec) = last.and_then(|last| last.spec) {
+            shared.registry.note(entry(object, &spec, true));
+            return Ok(());
+        }
+    }
+    if let Some(spec) = checked {
+        shared.registry.note(entry(object, &spec, false));
     }
     Ok(())
 }
@@ -296,31 +248,25 @@ fn entry(object: &StockPipeline, spec: &Spec, in_force: bool) -> Entry {
     }
 }
 
-/// Returns the spec of a revision; None where there is none, or it no longer passes the check.
+/// Returns what a revision holds; None where there is none.
 async fn last_accepted(
     shared: &Shared,
     identity: &Identity,
     accepted: Option<&revisions::Accepted>,
     memory: &mut Remembered,
-) -> Result<Option<Spec>, ApplyError> {
+) -> Result<Option<Last>, ApplyError> {
     let Some(accepted) = accepted else { return Ok(None) };
-    let remembered = memory.last_accepted.as_ref().filter(|(name, _)| *name == accepted.name).map(|(_, spec)| Arc::clone(spec));
-    let spec = if let Some(spec) = remembered {
-        spec
+    let remembered = memory.last_accepted.as_ref().filter(|(name, _)| *name == accepted.name).map(|(_, contents)| Arc::clone(contents));
+    let contents = if let Some(contents) = remembered {
+        Some(contents)
     } else {
         let api: Api<ControllerRevision> = Api::namespaced(shared.context.client.clone(), &identity.namespace);
-        let Some(spec) = shared.get(&api, &accepted.name).await?.and_then(revisions::contents) else { return Ok(None) };
-        let spec = Arc::new(spec);
-        memory.last_accepted = Some((accepted.name.clone(), Arc::clone(&spec)));
-        spec
+        let Some(revision) = shared.get(&api, &accepted.name).await? else { return Ok(None) };
+        let contents = revisions::contents(revision).map(Arc::new);
+        memory.last_accepted = contents.as_ref().map(|contents| (accepted.name.clone(), Arc::clone(contents)));
+        contents
     };
-    Ok(read(&shared.context.settings, identity, accepted.generation, (*spec).clone()))
-}
-
-/// Returns the spec that a revision holds; None where it no longer passes the check.
-pub(crate) fn read(settings: &Settings, identity: &Identity, generation: i64, (spec, kept): (Value, Kept)) -> Option<Spec> {
-    let spec = check(settings, identity, spec, generation).ok()?;
-    Some(Spec { kept, ..spec })
+    Ok(Some(Last::read(&shared.context.settings, identity, accepted, contents.as_deref())))
 }
 
 /// Writes down that a spec is in force, and returns what is in the way of that, for the status.
@@ -331,13 +277,11 @@ async fn record(
     look: &Look<'_>,
     memory: &mut Remembered,
     applier: &mut Applier<'_>,
-    (spec, written): (&Spec, &Value),
-    accepted: &[revisions::Accepted],
+    (revision, accepted): (ControllerRevision, &[revisions::Accepted]),
 ) -> Result<Option<(Retry, String)>, ApplyError> {
     if let Some(pause) = memory.unrecorded.as_ref().filter(|pause| pause.holds(&look.wish, look.now)) {
         return Ok(Some((pause.retry, pause.message.clone())));
     }
-    let revision = revisions::revision(&identity(look.object), spec.generation, written, &spec.kept);
     if let Err(error) = applier.keep(revision).await {
         let retry = error.retry();
         if retry == Retry::Fast {

@@ -18,7 +18,7 @@ use crate::hash;
 use crate::observe::Seen;
 use crate::reconcile::Look;
 use crate::resource::identity::{Identity, Role};
-use crate::status::findings::is_rolling;
+use crate::status::findings::{has_former_pods, is_rolling};
 
 /// What waits for something that comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +54,14 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
     // The check has built them before; a spec for which that fails is never in force.
     let Ok(mut children) = Children::of(&wanted) else { return Ok(Gate::Open) };
     let columns = columns_hash(spec);
-    note_columns(&mut children.sink.deployment, &columns);
-    if let Some(why) = catalog.columns_wait.as_ref().filter(|_| counts.sinks > 0 && !has_columns(seen.sink.deployment.as_deref(), &columns))
-    {
-        return Ok(Gate::All(format!("the workers wait for the catalogue: {why}")));
+    let had = noted_columns(seen.sink.deployment.as_deref());
+    match &catalog.columns_wait {
+        Some(why) if counts.sinks > 0 && had != Some(&columns) => {
+            return Ok(Gate::All(format!("the workers wait for the catalogue: {why}")));
+        }
+        // Without sinks nothing is written; those that come later still find what the catalogue had.
+        Some(_) => had.into_iter().for_each(|had| note_columns(&mut children.sink.deployment, had)),
+        None => note_columns(&mut children.sink.deployment, &columns),
     }
     let (has_account, has_policy) = (children.service_account.is_some(), children.network_policy.is_some());
     // What pods need comes before the pods. A producer that starts while sinks roll has to find what it had: what old sinks do not
@@ -141,8 +145,9 @@ pub(crate) fn note_columns(deployment: &mut Deployment, columns: &str) {
     deployment.metadata.annotations.get_or_insert_default().insert(columns_annotation(), columns.to_owned());
 }
 
-fn has_columns(deployment: Option<&Deployment>, columns: &str) -> bool {
-    deployment.is_some_and(|deployment| deployment.annotations().get(&columns_annotation()).is_some_and(|found| found == columns))
+/// Returns the columns that the catalogue had when the sinks were last brought to what was declared.
+fn noted_columns(deployment: Option<&Deployment>) -> Option<&String> {
+    deployment?.annotations().get(&columns_annotation())
 }
 
 fn live_config(look: &Look<'_>, identity: &Identity) -> Option<Arc<ConfigMap>> {
@@ -164,13 +169,18 @@ fn has_rolled(seen: &Seen, sink: &Workers) -> bool {
     seen.sink.deployment.as_ref().is_some_and(|live| config_hash(live) == Some(&sink.config_hash) && !is_rolling(live))
 }
 
-/// Producers change what they read only once no sink is left that has not: while sinks still roll, theirs is left as it is.
+/// No producer starts, and none changes what it reads, while there are sinks that may not know what it sends.
 fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers) -> bool {
-    let is_none_wanted = producer.deployment.spec.as_ref().and_then(|spec| spec.replicas) == Some(0);
-    if !reads_another(seen, producer) || is_none_wanted {
+    let wanted = replicas(&producer.deployment);
+    let starts = seen.producer.deployment.as_ref().is_none_or(|live| reads_another(seen, producer) || replicas(live) < wanted);
+    if wanted == 0 || !starts {
         return false;
     }
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
-    sink.is_some_and(|sink| is_rolling(&sink))
+    sink.is_some_and(|sink| has_former_pods(&sink))
+}
+
+fn replicas(deployment: &Deployment) -> i32 {
+    deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }

@@ -5,24 +5,33 @@
 //! what deleting a pipeline without its children leaves. Any other object of one of our names is refused.
 
 pub(crate) mod children;
+mod contest;
 mod difference;
 pub(crate) mod foreign;
+mod owner;
+mod settled;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::Value;
-use stockpipeline::document::{GROUP, KIND};
+use stockpipeline::document::GROUP;
 
 pub use crate::act::Act;
 use crate::error::Retry;
 use crate::hash;
 use crate::observe::{Cached, Key};
 use crate::reconcile::controller::Shared;
-use crate::resource::identity::{Identity, MANAGER};
+use crate::resource::identity::{Identity, MANAGER, Role};
+
+pub(crate) use contest::Contest;
+use owner::controller;
+pub(crate) use owner::{Ownership, ownership};
+pub(crate) use settled::Settled;
+use settled::SettledObject;
 
 /// Why an object is not as declared.
 #[derive(Debug, thiserror::Error)]
@@ -111,50 +120,6 @@ pub struct Change {
     pub fields: Vec<String>,
 }
 
-/// What was declared and what the API server made of it, where the two will never be equal: a quantity in another spelling, say.
-///
-/// By kind and name, hashes of both. Whoever finds the same pair again has nothing to write.
-#[derive(Debug, Default)]
-pub(crate) struct Settled(Vec<SettledObject>);
-
-/// Hashes of an object's kind and name, of its declaration, and of what became of that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SettledObject {
-    place: u64,
-    declared: u64,
-    live: u64,
-}
-
-impl SettledObject {
-    fn of(place: &str, declared: &str, live: Value) -> Self {
-        let number = hash::number;
-        Self { place: number(place), declared: number(declared), live: number(&difference::settled(live).to_string()) }
-    }
-}
-
-impl Settled {
-    fn knows(&self, place: &str) -> bool {
-        let place = hash::number(place);
-        self.0.iter().any(|known| known.place == place)
-    }
-
-    fn has(&self, object: SettledObject) -> bool {
-        self.0.contains(&object)
-    }
-
-    fn put(&mut self, object: SettledObject) {
-        match self.0.iter_mut().find(|known| known.place == object.place) {
-            Some(known) => *known = object,
-            None => self.0.push(object),
-        }
-    }
-
-    fn forget(&mut self, place: &str) {
-        let place = hash::number(place);
-        self.0.retain(|known| known.place != place);
-    }
-}
-
 /// Writes the objects of one pipeline.
 pub(crate) struct Applier<'a> {
     shared: &'a Shared,
@@ -163,28 +128,19 @@ pub(crate) struct Applier<'a> {
     settled: &'a mut Settled,
     is_read_only: bool,
     changes: Vec<Change>,
-}
-
-/// Whose an object is.
-pub(crate) enum Ownership {
-    /// The pipeline's.
-    Ours,
-    /// A deleted pipeline's of the same name.
-    Earlier,
-    /// Somebody else's: whose.
-    Foreign(String),
+    contests: Vec<Contest>,
 }
 
 impl<'a> Applier<'a> {
     /// Returns an applier for a pipeline. One that is read-only notes what it would do and writes nothing.
     pub(crate) fn new(shared: &'a Shared, identity: &'a Identity, settled: &'a mut Settled, is_read_only: bool) -> Self {
         let key = Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
-        Self { shared, identity, key, settled, is_read_only, changes: Vec::new() }
+        Self { shared, identity, key, settled, is_read_only, changes: Vec::new(), contests: Vec::new() }
     }
 
-    /// Returns what was done, or would be.
-    pub(crate) fn into_changes(self) -> Vec<Change> {
-        self.changes
+    /// Returns what was done, or would be, and what was left because others insist on it.
+    pub(crate) fn into_parts(self) -> (Vec<Change>, Vec<Contest>) {
+        (self.changes, self.contests)
     }
 
     /// Makes sure that an object is as declared, and returns it; None where that would take a write and there may be none.
@@ -221,11 +177,24 @@ impl<'a> Applier<'a> {
             self.note::<K>(&name, Act::Update, Vec::new());
             return Ok(written);
         }
+        self.set_right(&name, declared, (place, declared_hash), live).await
+    }
+
+    /// Makes an object of ours as declared where it differs, up to what others insist on.
+    async fn set_right<K: Cached>(
+        &mut self,
+        name: &str,
+        declared: Value,
+        (place, declared_hash): (String, String),
+        mut live: Arc<K>,
+    ) -> Result<Option<Arc<K>>, ApplyError> {
         let mut live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
-        let mut live = live;
         if let Some(freed) = foreign::freed(&declared, &live_json) {
-            let written = self.free::<K>(&name, &live_json, &freed.object).await?;
-            self.note::<K>(&name, Act::Correct, freed.fields);
+            if self.is_contested::<K>(name, &place, &freed.fields).await? {
+                return Ok(Some(live));
+            }
+            let written = self.free::<K>(name, &live_json, &freed.object).await?;
+            self.corrected::<K>(name, &place, freed.fields);
             let Some(written) = written else { return Ok(None) };
             live_json = serde_json::to_value(&*written).expect("Kubernetes' types have text keys only, so they are always JSON");
             live = written;
@@ -243,9 +212,30 @@ impl<'a> Applier<'a> {
             return Ok(Some(live));
         }
         let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
-        let written = self.write(&name, declared, (place, declared_hash), live.uid()).await?;
-        self.note::<K>(&name, act, fields);
+        if act == Act::Correct && self.is_contested::<K>(name, &place, &fields).await? {
+            return Ok(Some(live));
+        }
+        let written = self.write(name, declared, (place.clone(), declared_hash), live.uid()).await?;
+        match act {
+            Act::Correct => self.corrected::<K>(name, &place, fields),
+            Act::Create | Act::Update | Act::Delete | Act::Report => self.note::<K>(name, act, fields),
+        }
         Ok(written)
+    }
+
+    /// Returns whether others have changed an object back so often that it is left as they have it, and notes that. What is gone is always
+    /// made again: nobody's pods are replaced by that.
+    async fn is_contested<K: Cached>(&mut self, name: &str, place: &str, fields: &[String]) -> Result<bool, ApplyError> {
+        if self.is_read_only || self.settled.corrections.may(place, Timestamp::now()) {
+            return Ok(false);
+        }
+        // The cache does not keep who owns what.
+        let live = self.get::<K>(name).await?.map(|live| serde_json::to_value(live).expect("Kubernetes' types have text keys only"));
+        let owners = live.map(|live| contest::owners(&live, fields)).unwrap_or_default();
+        let role = [Role::Sink, Role::Producer].into_iter().find(|role| self.identity.role_name(*role) == name);
+        let fields = named(fields.to_vec());
+        self.contests.push(Contest { kind: K::KIND, name: name.to_owned(), role, fields, owners });
+        Ok(true)
     }
 
     /// Makes sure that an object of ours is not there.
@@ -277,9 +267,15 @@ impl<'a> Applier<'a> {
 
     /// Notes what was done, or would be by one who may write: never what was only tried.
     fn note<K: Cached>(&mut self, name: &str, act: Act, fields: Vec<String>) {
-        // The hash tells that something has changed and not what.
-        let fields = fields.into_iter().filter(|field| !field.ends_with(&hash_annotation())).collect();
-        self.changes.push(Change { kind: K::KIND, name: name.to_owned(), act, fields });
+        self.changes.push(Change { kind: K::KIND, name: name.to_owned(), act, fields: named(fields) });
+    }
+
+    /// Notes that what others had changed was set right, or would be.
+    fn corrected<K: Cached>(&mut self, name: &str, place: &str, fields: Vec<String>) {
+        if !self.is_read_only {
+            self.settled.corrections.note(place, Timestamp::now());
+        }
+        self.note::<K>(name, Act::Correct, fields);
     }
 
     /// Sends what is declared. What somebody made since we looked is a conflict, since a new object is applied without force and a
@@ -350,26 +346,6 @@ impl<'a> Applier<'a> {
     }
 }
 
-fn controller(object: &impl Resource) -> Option<&OwnerReference> {
-    object.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
-}
-
-/// Returns whose an object is.
-pub(crate) fn ownership(identity: &Identity, object: &impl Resource) -> Ownership {
-    let meta = object.meta();
-    match controller(object) {
-        Some(owner) if owner.uid == identity.uid => Ownership::Ours,
-        Some(owner) if owner.kind == KIND && owner.name == identity.name => Ownership::Earlier,
-        Some(owner) => Ownership::Foreign(format!("{} {}", owner.kind, owner.name)),
-        None => {
-            let label = |name: &str| meta.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-            let is_left_over = label("app.kubernetes.io/managed-by") == Some(MANAGER)
-                && label(&format!("{GROUP}/pipeline")) == Some(identity.name.as_str());
-            if is_left_over { Ownership::Ours } else { Ownership::Foreign("somebody else".to_owned()) }
-        }
-    }
-}
-
 /// Returns what is declared of an object as JSON, with its hash in an annotation, and the hash.
 pub(crate) fn declaration<K: Cached>(declared: &K) -> (Value, String) {
     let mut declared = serde_json::to_value(declared).expect("Kubernetes' types have text keys only, so they are always JSON");
@@ -381,6 +357,11 @@ pub(crate) fn declaration<K: Cached>(declared: &K) -> (Value, String) {
 /// Returns the annotation with the hash of what was declared last.
 pub(crate) fn hash_annotation() -> String {
     format!("{GROUP}/applied-hash")
+}
+
+/// The hash tells that something has changed and not what.
+fn named(fields: Vec<String>) -> Vec<String> {
+    fields.into_iter().filter(|field| !field.ends_with(&hash_annotation())).collect()
 }
 
 fn is_gone(error: &kube::Error) -> bool {

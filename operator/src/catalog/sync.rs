@@ -46,7 +46,9 @@ async fn leave(look: &Look<'_>, memory: &mut Remembered) -> CatalogReport {
     if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, &wanted_hash)) {
         return CatalogReport { changes: Vec::new(), ..known.report.clone() };
     }
-    let report = match (accept::last_catalogued(look.shared, look.object).await, &look.shared.context.catalogue) {
+    let last = accept::accepted_specs(look.shared, look.object, memory).await;
+    let last = last.map(|specs| specs.into_iter().find(|spec| spec.pipeline.glue.is_some()));
+    let report = match (last, &look.shared.context.catalogue) {
         (Err(error), _) => {
             CatalogReport::left(&seen, Finding { reason: CatalogSynced::Unavailable, message: error.to_string() }, error.retry())
         }
@@ -74,18 +76,23 @@ fn no_access() -> Finding<CatalogSynced> {
 
 /// Notes a report, and when the next one is due.
 fn remember(look: &Look<'_>, memory: &mut Remembered, wanted_hash: String, interval: Duration, report: CatalogReport) -> CatalogReport {
-    let failures = match (report.retry, &memory.catalogue) {
-        (None, _) => 0,
-        (Some(_), Some(known)) if known.annotations == look.wish.annotations && known.wanted_hash == wanted_hash => {
-            known.failures.saturating_add(1)
-        }
-        (Some(_), _) => 1,
-    };
+    let known = memory.catalogue.as_ref();
+    let known = known.filter(|known| known.annotations == look.wish.annotations && known.wanted_hash == wanted_hash);
+    let failures = failures(known.map_or(0, |known| known.failures), &report);
     let wait = report.retry.map(|retry| retry.delay(failures, memory.chance(failures)));
     let next = after(look.now, wait.unwrap_or(interval));
     let annotations = look.wish.annotations.clone();
     memory.catalogue = Some(Box::new(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() }));
     report
+}
+
+/// Returns the failures in a row, this look's included. Long work that gets further starts anew, so that it does not wait longer and longer.
+fn failures(before: u32, report: &CatalogReport) -> u32 {
+    match report.retry {
+        None => 0,
+        Some(_) if report.got_further => 1,
+        Some(_) => before.saturating_add(1),
+    }
 }
 
 /// Returns what is remembered of the catalogue. What the last look says of Athena is nowhere else until a status has it.
@@ -118,4 +125,21 @@ fn drift_interval(look: &Look<'_>, memory: &Remembered, declared: Duration) -> D
     let declared = look.shared.context.settings.drift_interval(declared);
     let salt = u32::try_from(Timestamp::as_second(look.now).rem_euclid(i64::from(u32::MAX))).unwrap_or(0);
     declared.mul_f64(1.0 - 0.2 * memory.chance(salt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_gets_further_at_each_look_is_no_failure_and_what_stands_is() {
+        let after = |retry: Option<Retry>, got_further: bool| {
+            let report = CatalogReport { retry, got_further, ..CatalogReport::not_required() };
+            (0..20).fold(0, |before, _| failures(before, &report))
+        };
+        assert_eq!(after(Some(Retry::Fast), true), 1);
+        assert_eq!(after(Some(Retry::Backoff), true), 1);
+        assert_eq!(after(Some(Retry::Backoff), false), 20);
+        assert_eq!(after(None, false), 0);
+    }
 }

@@ -16,6 +16,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use stockpipeline::document::{API_VERSION, KIND};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -23,7 +24,7 @@ use tracing::warn;
 use super::cache::{Cache, Key};
 use crate::apply::foreign;
 use crate::error::chain;
-use crate::resource::identity::{APPLICATION, MANAGER};
+use crate::resource::identity::{APPLICATION, MANAGER, config_name};
 
 /// Objects that one list request returns: with a pipeline's document in each, a page stays within a few MiB.
 const PAGE: u32 = 250;
@@ -63,6 +64,16 @@ impl Cached for ConfigMap {
 
     fn cache(caches: &Caches) -> &Cache<Self> {
         &caches.config_maps
+    }
+
+    /// Anybody may give objects of his these labels, a megabyte in each: what a pipeline's own one holds is compared, and nothing else.
+    fn prune(&mut self) {
+        let owner = self.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let owner = owner.filter(|owner| owner.kind == KIND && owner.api_version == API_VERSION);
+        if owner.is_none_or(|owner| self.metadata.name.as_deref() != Some(config_name(&owner.name).as_str())) {
+            self.data = None;
+            self.binary_data = None;
+        }
     }
 }
 
@@ -152,7 +163,7 @@ pub(crate) struct Watches {
     caches: Caches,
     changed: Sender<Key>,
     tasks: JoinSet<()>,
-    listed: Vec<CancellationToken>,
+    listed: Vec<Vec<CancellationToken>>,
 }
 
 impl Watches {
@@ -162,6 +173,7 @@ impl Watches {
             Self { client: client.clone(), caches: caches.clone(), changed: changed.clone(), tasks: JoinSet::new(), listed: Vec::new() };
         let children = format!("app.kubernetes.io/managed-by={MANAGER}");
         for namespace in namespaces {
+            watches.listed.push(Vec::new());
             watches.add::<ConfigMap>(namespace.as_ref(), &children);
             watches.add::<ServiceAccount>(namespace.as_ref(), &children);
             watches.add::<NetworkPolicy>(namespace.as_ref(), &children);
@@ -174,8 +186,8 @@ impl Watches {
         watches
     }
 
-    /// Returns tokens that are cancelled when each watch has seen all that there is.
-    pub(crate) fn listed(&self) -> Vec<CancellationToken> {
+    /// Returns for each namespace, in order, tokens that are cancelled when each of its watches has seen all that there is.
+    pub(crate) fn listed(&self) -> Vec<Vec<CancellationToken>> {
         self.listed.clone()
     }
 
@@ -190,7 +202,9 @@ impl Watches {
             None => Api::all(self.client.clone()),
         };
         let listed = CancellationToken::new();
-        self.listed.push(listed.clone());
+        if let Some(of_namespace) = self.listed.last_mut() {
+            of_namespace.push(listed.clone());
+        }
         let config = watcher::Config::default().labels(selector).page_size(PAGE);
         let cache = K::cache(&self.caches).clone();
         self.tasks.spawn(keep(api, config, Kept { cache, namespace: namespace.cloned(), listed, changed: self.changed.clone() }));
@@ -242,6 +256,34 @@ async fn keep<K: Cached>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>
             if kept.changed.send(key).await.is_err() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_pipelines_own_config_map_holds_is_kept() {
+        let owner =
+            |kind: &str, version: &str| json!([{ "apiVersion": version, "kind": kind, "name": "demo", "uid": "u", "controller": true }]);
+        let ours = owner(KIND, API_VERSION);
+        for (name, owners, is_kept) in [
+            ("demo-pipeline", ours.clone(), true),
+            ("demo-1", ours, false),
+            ("demo-pipeline", owner("Deployment", "apps/v1"), false),
+            ("demo-pipeline", owner(KIND, "elsewhere.dev/v1"), false),
+            ("demo-pipeline", json!([]), false),
+        ] {
+            let mut object: ConfigMap = serde_json::from_value(json!({
+                "metadata": { "name": name, "ownerReferences": owners }, "data": { "a": "b" }, "binaryData": { "c": "" },
+            }))
+            .unwrap();
+            object.prune();
+            assert_eq!((object.data.is_some(), object.binary_data.is_some()), (is_kept, is_kept), "{name} of {owners}");
         }
     }
 }

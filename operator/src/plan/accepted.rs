@@ -10,10 +10,9 @@ use serde_json::Value;
 
 use super::cluster::Cluster;
 use super::{Act, ObjectChange, PlanError};
-use crate::accept::change::{self, Kept};
 use crate::accept::claims::{Claimant, Claims, conflict};
 use crate::accept::revisions;
-use crate::accept::{self, Spec};
+use crate::accept::{self, Last, Spec};
 use crate::reconcile::reported;
 use crate::resource::crd::StockPipeline;
 use crate::resource::identity::{Identity, Role};
@@ -51,24 +50,23 @@ pub(super) async fn judge(
     let stored = if live.is_some() { revisions_of(cluster, &identity).await? } else { BTreeMap::new() };
     let newest = revisions::accepted(&identity, stored.values()).into_iter().next();
     let is_known = newest.as_ref().is_some_and(|newest| newest.spec_hash == revisions::spec_hash(&written));
-    let accepted = newest.and_then(|newest| Some((newest.generation, revisions::contents(stored.get(&newest.name)?.clone())?)));
-    let in_force = accepted.and_then(|(generation, contents)| accept::read(settings, &identity, generation, contents));
-    if let Some(in_force) = in_force.as_ref().filter(|_| !is_known) {
-        let errors = change::forbidden(&in_force.pipeline, &in_force.kept, &spec.pipeline);
-        if !errors.is_empty() {
-            return Ok(Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")));
-        }
+    let last = newest.map(|newest| {
+        let contents = stored.get(&newest.name).cloned().and_then(revisions::contents);
+        Last::read(settings, &identity, &newest, contents.as_ref())
+    });
+    if let Some(Err(refusal)) = last.as_ref().filter(|_| !is_known).map(|last| last.lets(&spec.pipeline)) {
+        return Ok(Err(refusal.to_string()));
     }
     if let Some(conflict) = claimed(cluster, settings, after, &spec).await? {
         return Ok(Err(conflict));
     }
-    let revision = (!is_known).then(|| revisions::revision(&identity, generation, &written, &Kept::new())).map(|revision| ObjectChange {
-        object: format!("ControllerRevision {}", revision.name_any()),
+    let revision = (!is_known).then(|| ObjectChange {
+        object: format!("ControllerRevision {}", revisions::name(&identity, generation, &revisions::spec_hash(&written))),
         act: Act::Create,
         restarts_pods: false,
         fields: Vec::new(),
     });
-    Ok(Ok(Accepted { spec, in_force, revision }))
+    Ok(Ok(Accepted { spec, in_force: last.and_then(|last| last.spec), revision }))
 }
 
 async fn revisions_of(cluster: &Cluster<'_>, identity: &Identity) -> Result<BTreeMap<String, ControllerRevision>, PlanError> {

@@ -11,10 +11,10 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
-use crate::accept;
 use crate::accept::claims::registry::Registry;
 use crate::apply::ApplyError;
 use crate::catalog::converge::Catalogue;
@@ -22,6 +22,7 @@ use crate::error::{Retry, chain};
 use crate::metrics::{Metrics, Outcome};
 use crate::observe::workers::Workers;
 use crate::observe::{Cached, Caches, Key, Pattern, Stored, Watches};
+use crate::reconcile::gate::{self, Gate};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::pulse::{Pulse, TURN};
 use crate::reconcile::{self, Looked, ReconcileError};
@@ -61,9 +62,6 @@ pub enum ControllerError {
     /// No client for the workers' endpoints.
     #[error("failed to make an HTTP client: {0}")]
     Http(#[source] reqwest::Error),
-    /// The API server did not give what was accepted before.
-    #[error("failed to read the accepted specs: {0}")]
-    Revisions(#[source] ApplyError),
 }
 
 impl ControllerError {
@@ -72,7 +70,6 @@ impl ControllerError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::WatchEnded | Self::Http(_) => Retry::Backoff,
-            Self::Revisions(error) => error.retry(),
         }
     }
 }
@@ -90,15 +87,12 @@ pub(crate) struct Shared {
     pub(crate) pulse: Pulse,
     /// Cancelled when this process may write no more.
     pub(crate) ending: CancellationToken,
+    /// As many as there may be looks at once, in all namespaces together.
+    looks: Semaphore,
     stores: Vec<Store<Stored>>,
 }
 
 impl Shared {
-    /// Returns every pipeline that can be read.
-    pub(crate) fn pipelines(&self) -> Vec<StockPipeline> {
-        self.stores.iter().flat_map(Store::state).filter_map(|object| object.read().ok()).collect()
-    }
-
     /// Returns every readable pipeline whose claims are not known yet, but for one.
     pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
         let unknown = self.stores.iter().flat_map(Store::state).filter(|object| {
@@ -148,6 +142,7 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
     let mut watches = Watches::start(&context.client, &caches, &namespaces, &changed);
     let (stores, streams): (Vec<_>, Vec<_>) =
         namespaces.iter().map(|namespace| watch_pipelines(&context.client, namespace.as_deref())).unzip();
+    let looks = Semaphore::new(context.settings.concurrency.into());
     let shared = Arc::new(Shared {
         recorder: Recorder::new(context.client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
         workers: workers.map_err(ControllerError::Http)?,
@@ -158,10 +153,12 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
         words: Pattern::default(),
         pulse,
         ending: shutdown.clone(),
+        looks,
         stores,
     });
-    let listed = watches.listed();
-    let reconciling = reconcile_all(&shared, streams, touched, listed);
+    let parts = namespaces.into_iter().zip(shared.stores.clone()).zip(watches.listed());
+    let gates = parts.map(|((namespace, store), listed)| Gate::new(namespace, store, listed)).collect();
+    let reconciling = reconcile_all(&shared, streams, touched, gates);
     tokio::select! {
         ended = reconciling => ended,
         () = watches.ended() => Err(ControllerError::WatchEnded),
@@ -192,38 +189,30 @@ async fn reconcile_all(
     shared: &Arc<Shared>,
     streams: Vec<PipelineStream>,
     touched: mpsc::Receiver<Key>,
-    listed: Vec<CancellationToken>,
+    gates: Vec<Gate>,
 ) -> Result<(), ControllerError> {
     let mut touched = touched.fuse();
     let concurrency = shared.context.settings.concurrency;
     let mut controllers = Vec::with_capacity(streams.len());
     let mut senders = Vec::with_capacity(streams.len());
-    let ready = CancellationToken::new();
-    for (stream, store) in streams.into_iter().zip(&shared.stores) {
+    for ((stream, store), gate) in streams.into_iter().zip(&shared.stores).zip(&gates) {
         let (sender, triggers) = mpsc::channel::<ObjectRef<Stored>>(WAITING);
         senders.push(sender);
-        let ready = ready.clone();
-        let gate = ready.clone();
+        let opened = gate.opened();
         let controller = Controller::for_stream(stream, store.clone())
             .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
             .reconcile_on(triggers)
             .graceful_shutdown_on(shared.ending.clone().cancelled_owned())
-            .run(move |object, shared| look(object, shared, gate.clone()), error_policy, Arc::clone(shared))
+            .run(move |object, shared| look(object, shared, opened.clone()), error_policy, Arc::clone(shared))
             .for_each(|_| futures::future::ready(()));
         controllers.push(controller);
     }
     let starting = async {
-        for token in listed {
-            token.cancelled().await;
-        }
-        for store in &shared.stores {
-            store.wait_until_ready().await.map_err(|_| ControllerError::WatchEnded)?;
-        }
-        for object in shared.pipelines() {
-            accept::register(shared, &object).await.map_err(ControllerError::Revisions)?;
-        }
-        info!(pipelines = shared.pipelines().len(), "caches are filled");
-        ready.cancel();
+        gate::open(shared, &gates).await?;
+        std::future::pending().await
+    };
+    // From the start: pipelines that wait for a gate are there, and due.
+    let sweeping = async {
         loop {
             tokio::time::sleep(shared.context.settings.timing.status_interval).await;
             sweep(shared);
@@ -249,6 +238,7 @@ async fn reconcile_all(
     tokio::select! {
         _ = futures::future::join_all(controllers) => Ok(()),
         ended = starting => ended,
+        () = sweeping => Ok(()),
         () = turning => Ok(()),
         () = passing_on => Err(ControllerError::WatchEnded),
     }
@@ -270,8 +260,10 @@ fn key_of(object: &Stored) -> Key {
 }
 
 /// One look at one pipeline: within its time, and whatever it does, nobody else's trouble.
-async fn look(object: Arc<Stored>, shared: Arc<Shared>, ready: CancellationToken) -> Result<Action, ReconcileError> {
-    ready.cancelled().await;
+async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToken) -> Result<Action, ReconcileError> {
+    opened.cancelled().await;
+    // Each namespace has a queue of its own with the same limit. Nobody closes this one.
+    let _turn = shared.looks.acquire().await.ok();
     let key = key_of(&object);
     let started = Instant::now();
     let memory = shared.memory.of(&key);

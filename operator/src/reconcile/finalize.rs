@@ -32,10 +32,28 @@ const SOON: Duration = Duration::from_secs(2);
 const UNREADABLE: &str = "no accepted spec of the pipeline can be read any more, so what it has made is not known";
 
 /// How far one part of a clean-up is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    Done,
+    /// No spec was ever in force.
+    Nothing,
+    /// Done, but for what was left: each with the reason.
+    Done(Vec<String>),
     Running(String),
     Failed(Retry, String),
+}
+
+impl Part {
+    fn of_error(error: &ApplyError) -> Self {
+        let hint = if is_of_an_end(error) { "; a namespace that ends takes no Job: remove by hand what it was to remove" } else { "" };
+        Self::Failed(error.retry(), format!("{error}{hint}"))
+    }
+}
+
+/// Returns whether the API server takes an object no more since its namespace ends.
+fn is_of_an_end(error: &ApplyError) -> bool {
+    let ApplyError::Refused { source, .. } = error else { return false };
+    let kube::Error::Api(status) = &**source else { return false };
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 fn finalizer() -> String {
@@ -109,18 +127,15 @@ pub(crate) async fn finalize(look: &Look<'_>, memory: &mut Remembered) -> Result
     memory.settled = settled;
     let parts = match parts {
         Ok(parts) => parts,
-        Err(error) => vec![Part::Failed(error.retry(), error.to_string())],
+        Err(error) => vec![Part::of_error(&error)],
     };
-    let failed = parts.iter().find_map(|part| match part {
-        Part::Failed(retry, message) => Some((*retry, message.clone())),
-        Part::Done | Part::Running(_) => None,
-    });
+    let failed = failed(&parts);
     let running = parts.iter().find_map(|part| match part {
         Part::Running(message) => Some(message.clone()),
-        Part::Done | Part::Failed(..) => None,
+        Part::Nothing | Part::Done(_) | Part::Failed(..) => None,
     });
     let Some(message) = failed.as_ref().map(|(_, message)| message.clone()).or(running) else {
-        return let_go(look, &identity, "what the deletion policy names is removed").await;
+        return let_go(look, &identity, &done(&parts)).await;
     };
     let deletion = if is_overdue(look) { blocked(&message) } else { Deletion::CleaningUp };
     publish::publish(look, memory, Report::deleting(look, deletion), Vec::new()).await?;
@@ -131,6 +146,29 @@ pub(crate) async fn finalize(look: &Look<'_>, memory: &mut Remembered) -> Result
     let until = memory.pause.as_ref().map_or(look.now, |pause| pause.until);
     let wait = Duration::try_from(until.duration_since(look.now)).unwrap_or_default().max(SOON);
     Ok(Looked { retry: Some(retry), wait: Some(wait.min(before_deadline(look))) })
+}
+
+/// Returns the first failure, and when the soonest of all is tried again: what nobody can do holds up nothing else.
+fn failed(parts: &[Part]) -> Option<(Retry, String)> {
+    let failures = parts.iter().filter_map(|part| match part {
+        Part::Failed(retry, message) => Some((*retry, message.clone())),
+        Part::Nothing | Part::Done(_) | Part::Running(_) => None,
+    });
+    failures.reduce(|(first, message), (other, _)| (first.min(other), message))
+}
+
+/// Says what was done in a clean-up that is at its end.
+fn done(parts: &[Part]) -> String {
+    let mut left = Vec::new();
+    for part in parts {
+        match part {
+            Part::Nothing => return "no spec was ever in force, so nothing is removed".to_owned(),
+            Part::Done(kept) => left.extend(kept.iter().map(String::as_str)),
+            Part::Running(_) | Part::Failed(..) => {}
+        }
+    }
+    let rest = if left.is_empty() { String::new() } else { format!(", but for this: {}", left.join("; ")) };
+    format!("what the deletion policy names is removed{rest}")
 }
 
 async fn let_go(look: &Look<'_>, identity: &Identity, note: &str) -> Result<Looked, ApplyError> {
@@ -166,7 +204,7 @@ async fn clean_up(
         return Ok(vec![Part::Running("nothing is removed, since this is read-only".to_owned())]);
     }
     let (spec, declared) = match accept::for_clean_up(look, memory).await? {
-        Past::Nothing => return Ok(Vec::new()),
+        Past::Nothing => return Ok(vec![Part::Nothing]),
         Past::Unreadable => return Ok(vec![Part::Failed(Retry::User, UNREADABLE.to_owned())]),
         Past::InForce(spec, declared) => (*spec, declared),
     };
@@ -183,14 +221,16 @@ async fn clean_up(
     let mut parts = Vec::new();
     for (what, is_wanted) in [(CleanUp::Topic, policy.topic), (CleanUp::Data, policy.data)] {
         if is_wanted {
-            parts.push(job(look, memory, &spec, what, applier).await?);
+            // One that cannot be made keeps nothing else from being removed.
+            let part = job(look, memory, &spec, what, applier).await;
+            parts.push(part.unwrap_or_else(|error| Part::of_error(&error)));
         }
     }
     if policy.tables || policy.database || policy.named_queries {
         let earlier = accept::accepted_specs(look.shared, look.object, memory).await?;
         parts.push(catalogue(look, memory, std::iter::once(&spec).chain(&earlier), policy).await);
     }
-    if parts.iter().all(|part| matches!(part, Part::Done)) {
+    if parts.iter().all(|part| matches!(part, Part::Done(_))) {
         for what in CleanUp::ALL {
             applier.drop::<Job>(&clean_up_name(identity, what)).await?;
         }
@@ -206,7 +246,7 @@ async fn job(look: &Look<'_>, memory: &Remembered, spec: &Spec, what: CleanUp, a
     if let Some(job) = look.shared.caches.jobs.get(&key, &name).filter(|job| job.metadata.deletion_timestamp.is_none()) {
         return match ended(&job) {
             None => Ok(Part::Running(format!("job {name} runs"))),
-            Some(Ok(())) => Ok(Part::Done),
+            Some(Ok(())) => Ok(Part::Done(Vec::new())),
             Some(Err(message)) => {
                 if !memory.is_paused(&look.wish, look.now) && memory.pause.is_some() {
                     applier.drop::<Job>(&name).await?;
@@ -254,7 +294,7 @@ fn words(look: &Look<'_>, key: &Key, what: CleanUp) -> Option<String> {
 
 /// Removes what the policy names of Glue and Athena: also what an earlier spec has made and the last one no longer has.
 async fn catalogue(look: &Look<'_>, memory: &Remembered, specs: impl Iterator<Item = &Spec>, policy: DeletionPolicy) -> Part {
-    let Some(wanted) = specs.filter_map(|spec| sync::wanted(look, spec)).reduce(with_tables) else { return Part::Done };
+    let Some(wanted) = specs.filter_map(|spec| sync::wanted(look, spec)).reduce(with_tables) else { return Part::Done(Vec::new()) };
     let Some(catalogue) = &look.shared.context.catalogue else {
         return Part::Failed(Retry::User, "this operator has no access to AWS".to_owned());
     };
@@ -262,7 +302,7 @@ async fn catalogue(look: &Look<'_>, memory: &Remembered, specs: impl Iterator<It
         return Part::Failed(pause.retry, pause.message.clone());
     }
     match catalogue.remove(&wanted, &sync::state(look, memory), policy).await {
-        Ok(_removal) => Part::Done,
+        Ok(removal) => Part::Done(removal.kept),
         Err(error) => Part::Failed(error.retry(), error.to_string()),
     }
 }
@@ -276,4 +316,45 @@ fn with_tables(mut later: WantedCatalogue, earlier: WantedCatalogue) -> WantedCa
         }
     }
     later
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(reason: &str) -> ApplyError {
+        let status: Status = serde_json::from_value(json!({
+            "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no new content",
+            "details": { "causes": [{ "reason": reason, "message": "it is being terminated", "field": "metadata.namespace" }] },
+        }))
+        .unwrap();
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        ApplyError::Refused { act: "apply", kind: "Job", name: "demo-delete-topic".to_owned(), source }
+    }
+
+    #[test]
+    fn a_job_that_an_ending_namespace_does_not_take_is_left_to_people() {
+        for (reason, is_told) in [("NamespaceTerminating", true), ("FieldValueForbidden", false)] {
+            let Part::Failed(retry, message) = Part::of_error(&refused(reason)) else { panic!("it has failed") };
+            assert_eq!((retry, message.contains("remove by hand")), (Retry::User, is_told), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_do_makes_nothing_else_wait() {
+        let part = |retry: Retry, text: &str| Part::Failed(retry, text.to_owned());
+        let parts = [Part::Done(Vec::new()), part(Retry::User, "job"), Part::Running("r".to_owned()), part(Retry::Backoff, "table")];
+        assert_eq!(failed(&parts), Some((Retry::Backoff, "job".to_owned())));
+        assert_eq!(failed(&parts[..1]), None);
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_its_reason() {
+        assert_eq!(done(&[]), "what the deletion policy names is removed");
+        let parts = [Part::Done(Vec::new()), Part::Done(vec!["database m holds other tables".to_owned()])];
+        assert_eq!(done(&parts), "what the deletion policy names is removed, but for this: database m holds other tables");
+        assert_eq!(done(&[Part::Nothing]), "no spec was ever in force, so nothing is removed");
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::events::Event;
+use stockpipeline::Pipeline;
 use stockpipeline::operations::{DesiredState, Scaling};
 
 use crate::accept::Spec;
@@ -13,10 +14,13 @@ use crate::desired::scaler::{self, Drain, Drained, History, Observed};
 use crate::observe::Seen;
 use crate::reconcile::Look;
 use crate::reconcile::memory::{Remembered, after};
-use crate::status::Finding;
 use crate::status::events;
 use crate::status::findings;
 use crate::status::reason::{Reason, Suspended};
+use crate::status::{Finding, Phase};
+
+/// Age of what a sink says of the log's end, at most: it asks every second, with room for a broker that is slow to answer.
+const MEASURED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a pipeline's lifecycle amounts to.
 #[derive(Debug)]
@@ -68,6 +72,20 @@ fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: Desired
 fn is_measured_since(look: &Look<'_>, memory: &Remembered) -> bool {
     let interval = look.shared.context.settings.timing.status_interval;
     let Some(from) = memory.no_producer_since.map(|since| after(since, interval)) else { return false };
+    memory.said.iter().filter(|said| said.is_sink).all(|said| said.at >= from)
+}
+
+/// Returns whether the sinks have measured what is waiting since the producers were done with a finite source. Until then a lag of zero
+/// may be that of a moment before the last records: what they say of the log's end is up to [`MEASURED_WITHIN`] old.
+pub(crate) fn is_measured_to_the_end(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, pipeline: &Pipeline) -> bool {
+    if !findings::has_completed(&seen.producer.said, pipeline) {
+        memory.completed_since = None;
+        return false;
+    }
+    // An operator that has just started goes on with what it finds.
+    let was_completed = look.known.as_ref().is_some_and(|status| status.phase.as_deref() == Some(Phase::Completed.label()));
+    let since = *memory.completed_since.get_or_insert(if was_completed { Timestamp::UNIX_EPOCH } else { look.now });
+    let from = after(since, MEASURED_WITHIN);
     memory.said.iter().filter(|said| said.is_sink).all(|said| said.at >= from)
 }
 

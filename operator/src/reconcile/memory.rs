@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use stockpipeline::status::Status;
 
-use crate::accept::change::Kept;
+use crate::accept::revisions::Contents;
 use crate::apply::Settled;
 use crate::catalog::decide::CatalogReport;
 use crate::desired::scaler::History;
@@ -30,13 +30,15 @@ pub(crate) struct Remembered {
     /// The last look at the catalogue.
     pub(crate) catalogue: Option<Box<CatalogLook>>,
     /// The last accepted spec that is not the current one, by the name of its revision.
-    pub(crate) last_accepted: Option<(String, Arc<(serde_json::Value, Kept)>)>,
+    pub(crate) last_accepted: Option<(String, Arc<Contents>)>,
     /// Recommended numbers of sinks.
     pub(crate) history: Option<History>,
     /// Since when the pipeline drains.
     pub(crate) draining_since: Option<Timestamp>,
     /// Since when no producer runs while the pipeline drains.
     pub(crate) no_producer_since: Option<Timestamp>,
+    /// Since when every slot of a finite source is said to be produced to its end.
+    pub(crate) completed_since: Option<Timestamp>,
     /// When workers were asked last.
     pub(crate) asked: Option<Timestamp>,
     /// Workers that have had their turn to be asked.

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`controller`] | decides who is looked at when |
+//! | `gate` | when looks begin |
 //! | `memory` | what is remembered between two looks |
 //! | `lifecycle` | how many workers there should be right now |
 //! | `finalize` | the end of a pipeline |
@@ -10,6 +11,7 @@
 
 pub mod controller;
 pub(crate) mod finalize;
+mod gate;
 pub(crate) mod lifecycle;
 pub(crate) mod memory;
 pub mod pulse;
@@ -23,7 +25,7 @@ use stockpipeline::document::GROUP;
 
 use crate::accept::{self, Acceptance, Spec};
 use crate::apply::children::{self, Gate, InForce};
-use crate::apply::{Applier, ApplyError, Change};
+use crate::apply::{Applier, ApplyError, Change, Contest};
 use crate::catalog::decide::CatalogReport;
 use crate::catalog::sync;
 use crate::desired::Counts;
@@ -34,6 +36,7 @@ use crate::reconcile::lifecycle::Lifecycle;
 use crate::reconcile::memory::{Remembered, Wish};
 use crate::resource::crd::StockPipeline;
 use crate::resource::crd::report::StockPipelineStatus;
+use crate::resource::identity::Role;
 use crate::status::events;
 use crate::status::findings::{Evidence, Obstacle};
 use crate::status::publish::{self, Report};
@@ -143,6 +146,7 @@ struct Kept {
     error: Option<Obstacle>,
     retry: Option<Retry>,
     changes: Vec<Change>,
+    contests: Vec<Contest>,
 }
 
 async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyError> {
@@ -153,19 +157,19 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
 
     let mut settled = std::mem::take(&mut memory.settled);
     let mut applier = Applier::new(shared, &identity, &mut settled, look.is_read_only);
-    let acceptance = accept::judge(look, memory, &mut applier).await;
+    let acceptance = Box::pin(accept::judge(look, memory, &mut applier)).await;
     let kept = match &acceptance {
         Ok(Acceptance { in_force: Some(spec), .. }) => Some(Box::pin(bring_about(look, memory, &seen, spec, &mut applier)).await),
         Ok(Acceptance { in_force: None, .. }) | Err(_) => None,
     };
-    let changes = applier.into_changes();
+    let (changes, contests) = applier.into_parts();
     memory.settled = settled;
     let (Acceptance { finding, in_force, retry: unrecorded }, kept) = match (acceptance, kept.transpose()) {
         (Ok(acceptance), Ok(kept)) => (acceptance, kept),
         (Err(error), _) | (_, Err(error)) => return Err(undecided(look, memory, error).await),
     };
     let mut kept = kept.unwrap_or_else(Kept::nothing);
-    kept.changes = changes;
+    (kept.changes, kept.contests) = (changes, contests);
     kept.retry = kept.retry.or(unrecorded);
     shared.context.metrics.drift_corrected(corrections(look, &kept));
 
@@ -179,6 +183,7 @@ async fn keep(look: &Look<'_>, memory: &mut Remembered) -> Result<Looked, ApplyE
         catalog: kept.catalog.finding.clone(),
         suspended: kept.suspended.clone(),
         deletion: None,
+        is_measured: in_force.as_ref().is_some_and(|spec| lifecycle::is_measured_to_the_end(look, memory, &seen, &spec.pipeline)),
         sink: seen.sink.workers(kept.counts.sinks, obstacle.0.as_ref()),
         producer: seen.producer.workers(kept.counts.producers, obstacle.1.as_ref()),
         reported: look.reported(),
@@ -221,7 +226,7 @@ async fn bring_about(
     finalize::keep_finalizer(look, spec).await?;
     let catalog = sync::catalogue(look, memory, spec).await;
     let Lifecycle { counts, suspended } = lifecycle::decide(look, memory, seen, spec);
-    let mut kept = Kept { counts, suspended, catalog, gate: Gate::Open, error: None, retry: None, changes: Vec::new() };
+    let mut kept = Kept { counts, suspended, catalog, ..Kept::nothing() };
     if memory.is_paused(&look.wish, look.now) {
         let pause = memory.pause.as_ref().map(|pause| (pause.message.clone(), pause.retry));
         if let Some((message, retry)) = pause {
@@ -250,26 +255,36 @@ fn obstacle(retry: Retry, message: String) -> Option<Obstacle> {
 }
 
 impl Kept {
-    /// Returns what holds while no spec was ever accepted.
+    /// Returns what holds while no accepted spec can be read, or none ever was.
     fn nothing() -> Self {
         Self {
             counts: Counts::default(),
-            suspended: Finding { reason: Suspended::Running, message: "nothing was accepted yet".to_owned() },
+            suspended: Finding { reason: Suspended::Running, message: "nothing is in force".to_owned() },
             catalog: CatalogReport {
-                finding: Finding { reason: CatalogSynced::NotRequired, message: "no spec was accepted yet".to_owned() },
+                finding: Finding { reason: CatalogSynced::NotRequired, message: "no spec is in force".to_owned() },
                 ..CatalogReport::not_required()
             },
             gate: Gate::Open,
             error: None,
             retry: None,
             changes: Vec::new(),
+            contests: Vec::new(),
         }
+    }
+
+    /// Returns what others insist on about one role.
+    fn contested(&self, role: Role) -> Option<Obstacle> {
+        let contest = self.contests.iter().find(|contest| contest.role.is_none_or(|about| about == role))?;
+        Some(Obstacle::Refused(contest.message()))
     }
 
     /// Returns what keeps sinks and producers from being as declared.
     fn obstacle(&self) -> (Option<Obstacle>, Option<Obstacle>) {
         if self.error.is_some() {
             return (self.error.clone(), self.error.clone());
+        }
+        if !self.contests.is_empty() {
+            return (self.contested(Role::Sink), self.contested(Role::Producer));
         }
         match &self.gate {
             Gate::Open => (None, None),
@@ -306,7 +321,9 @@ fn next_look(look: &Look<'_>, memory: &Remembered, retry: Option<Retry>) -> Dura
     let pauses =
         [&memory.pause, &memory.unrecorded].map(|pause| pause.as_ref().filter(|_| retry.is_some()).map(|pause| until(pause.until)));
     let catalogue = memory.catalogue.as_ref().map(|look| until(look.next));
-    pauses.into_iter().chain([catalogue]).flatten().fold(spread, Duration::min).max(Duration::from_millis(50))
+    // What was due at this look and was not done has nothing in force to be done for, so the next one would not do it either.
+    let due = pauses.into_iter().chain([catalogue]).flatten().filter(|wait| !wait.is_zero());
+    due.fold(spread, Duration::min).max(Duration::from_millis(50))
 }
 
 fn wish(metadata: &ObjectMeta) -> Wish {

@@ -23,6 +23,12 @@ pub struct Identity {
     pub uid: String,
 }
 
+/// Returns the name of the `ConfigMap` with the document of a pipeline of a name.
+#[must_use]
+pub fn config_name(pipeline: &str) -> String {
+    format!("{pipeline}-pipeline")
+}
+
 /// The two kinds of worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -59,7 +65,7 @@ impl Identity {
     /// Returns the name of the `ConfigMap` with the document.
     #[must_use]
     pub fn config_name(&self) -> String {
-        format!("{}-pipeline", self.name)
+        config_name(&self.name)
     }
 
     /// Returns the metadata of a child.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::events::Event;
 use kube::{Api, Resource, ResourceExt};
@@ -91,15 +91,21 @@ impl Report {
         Self { status }
     }
 
-    /// Returns the status of a pipeline that is being deleted.
+    /// Returns the status of a pipeline that is being deleted. What was said of its spec stays as it is: where the revisions are gone,
+    /// nothing else tells what was in force.
     pub(crate) fn deleting(look: &Look<'_>, deletion: Deletion) -> Self {
         let generation = look.object.metadata.generation.unwrap_or(0);
         let findings =
             Findings { deletion: Some(deletion), ..unknown(Finding { reason: Accepted::Valid, message: "being deleted".to_owned() }) };
+        let is_verdict = |condition: &&Condition| condition.type_ == "Accepted";
+        let verdict = look.reported().iter().find(is_verdict).cloned();
+        let told = conditions(&findings, generation, look.reported(), look.now)
+            .into_iter()
+            .filter_map(|condition| if is_verdict(&&condition) { verdict.clone() } else { Some(condition) });
         let status = StockPipelineStatus {
             observed_generation: Some(generation),
             phase: Some(phase(&findings).label().to_owned()),
-            conditions: conditions(&findings, generation, look.reported(), look.now),
+            conditions: told.collect(),
             ..look.known.clone().unwrap_or_default()
         };
         Self { status }

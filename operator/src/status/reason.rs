@@ -30,6 +30,20 @@ pub enum Accepted {
     NotRecorded,
 }
 
+impl Accepted {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Valid,
+        Self::InvalidSpec,
+        Self::ResourceConflict,
+        Self::UnsupportedChange,
+        Self::SecretNotFound,
+        Self::RoleNotAllowed,
+        Self::Undecided,
+        Self::NotRecorded,
+    ];
+}
+
 impl Reason for Accepted {
     fn meaning(self) -> Meaning {
         match self {
@@ -84,6 +98,8 @@ pub enum Availability {
     SourceUnreachable,
     /// The source is not the one that production began with.
     SourceChanged,
+    /// Rows of the source are in the topic, and nothing says how far they were produced.
+    ProgressMissing,
     /// The source, or one record, is larger than the memory allows.
     RecordBudgetExceeded,
     /// More dead letters than the pipeline allows; the sinks pause.
@@ -94,6 +110,8 @@ pub enum Availability {
     LedgerMissing,
     /// The log is shorter than what is stored already.
     TopicTruncated,
+    /// What a broker has at an offset cannot be read; its partition waits there, the others go on.
+    RecordsUnreadable,
     /// A plan does not agree with what its offsets give.
     PlanMismatch,
     /// An object of somebody else has a planned key.
@@ -134,7 +152,7 @@ pub enum Availability {
 
 impl Availability {
     /// Every reason.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::MinimumReplicasAvailable,
         Self::Committing,
         Self::RollingOut,
@@ -145,11 +163,13 @@ impl Availability {
         Self::NoRecentCommit,
         Self::SourceUnreachable,
         Self::SourceChanged,
+        Self::ProgressMissing,
         Self::RecordBudgetExceeded,
         Self::DeadLetterRateExceeded,
         Self::DataLoss,
         Self::LedgerMissing,
         Self::TopicTruncated,
+        Self::RecordsUnreadable,
         Self::PlanMismatch,
         Self::PathCollision,
         Self::ConditionalWritesUnsupported,
@@ -177,11 +197,13 @@ impl Availability {
             WorkerReason::DataLoss => Self::DataLoss,
             WorkerReason::LedgerMissing => Self::LedgerMissing,
             WorkerReason::TopicTruncated => Self::TopicTruncated,
+            WorkerReason::RecordsUnreadable => Self::RecordsUnreadable,
             WorkerReason::PlanMismatch => Self::PlanMismatch,
             WorkerReason::PathCollision => Self::PathCollision,
             WorkerReason::ConditionalWritesUnsupported => Self::ConditionalWritesUnsupported,
             WorkerReason::PlanVersionUnknown => Self::PlanVersionUnknown,
             WorkerReason::SourceChanged => Self::SourceChanged,
+            WorkerReason::ProgressMissing => Self::ProgressMissing,
             WorkerReason::SourceUnreachable => Self::SourceUnreachable,
             WorkerReason::RecordBudgetExceeded => Self::RecordBudgetExceeded,
             WorkerReason::DeadLetterRateExceeded => Self::DeadLetterRateExceeded,
@@ -217,11 +239,13 @@ impl Reason for Availability {
             Self::NoRecentCommit => of("NoRecentCommit", Truth::False, Outlook::Waiting),
             Self::SourceUnreachable => of("SourceUnreachable", Truth::False, Outlook::Waiting),
             Self::SourceChanged => of("SourceChanged", Truth::False, Outlook::Stalled),
+            Self::ProgressMissing => of("ProgressMissing", Truth::False, Outlook::Stalled),
             Self::RecordBudgetExceeded => of("RecordBudgetExceeded", Truth::False, Outlook::Stalled),
             Self::DeadLetterRateExceeded => of("DeadLetterRateExceeded", Truth::False, Outlook::Stalled),
             Self::DataLoss => of("DataLoss", Truth::False, Outlook::Stalled),
             Self::LedgerMissing => of("LedgerMissing", Truth::False, Outlook::Stalled),
             Self::TopicTruncated => of("TopicTruncated", Truth::False, Outlook::Stalled),
+            Self::RecordsUnreadable => of("RecordsUnreadable", Truth::False, Outlook::Waiting),
             Self::PlanMismatch => of("PlanMismatch", Truth::False, Outlook::Stalled),
             Self::PathCollision => of("PathCollision", Truth::False, Outlook::Stalled),
             Self::ConditionalWritesUnsupported => of("ConditionalWritesUnsupported", Truth::False, Outlook::Stalled),

@@ -151,7 +151,7 @@ impl Athena {
                 "Name": name,
                 "TableType": "VIRTUAL_VIEW",
                 "Parameters": {"presto_view": "true", "comment": "Presto View"},
-                "StorageDescriptor": {"Columns": [{"Name": "day", "Type": "string"}], "Location": ""},
+                "StorageDescriptor": {"Columns": [{"Name": "day", "Type": "string"}], "Location": "", "SerdeInfo": {}},
                 "PartitionKeys": [],
                 "ViewOriginalText": format!("/* Presto View: {} */", select.len()),
                 "ViewExpandedText": "/* Presto View */",

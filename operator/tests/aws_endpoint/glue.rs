@@ -1,7 +1,7 @@
 //! Databases, tables with versions, partitions and crawlers.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -9,6 +9,8 @@ use super::{Answer, Refusal, refuse, text};
 
 /// Entries that Glue takes in one call.
 const BATCH: usize = 100;
+/// Partition indexes of a table.
+const INDEXES: usize = 3;
 
 /// What Glue knows.
 pub(crate) struct Glue {
@@ -38,10 +40,12 @@ pub(crate) struct Table {
     pub(crate) version: u64,
     /// Versions that were kept.
     pub(crate) archived: Vec<u64>,
-    /// Partition indexes.
+    /// Partition indexes as they were asked for, with `IndexStatus` where they are not in use.
     pub(crate) indexes: Vec<Value>,
     /// `PartitionInput` by values.
     pub(crate) partitions: BTreeMap<Vec<String>, Value>,
+    /// Partitions that no update is taken for.
+    pub(crate) stubborn: BTreeSet<Vec<String>>,
 }
 
 impl Default for Glue {
@@ -94,6 +98,8 @@ impl Glue {
                 self.database_mut(input)?.tables.remove(&text(input, "Name"));
                 Ok(json!({}))
             }
+            "GetPartitionIndexes" => self.get_indexes(input),
+            "CreatePartitionIndex" => self.create_index(input),
             "GetPartitions" => self.get_partitions(input),
             "BatchCreatePartition" => self.create_partitions(input),
             "BatchUpdatePartition" => self.update_partitions(input),
@@ -190,12 +196,49 @@ impl Glue {
         Ok(answer)
     }
 
+    /// What is at work is seen so once, and has ended by the next look; what has failed stays.
+    fn get_indexes(&mut self, input: &Value) -> Answer {
+        let table = self.find(input, "TableName")?;
+        let mut list = Vec::new();
+        for index in &mut table.indexes {
+            let keys = index["Keys"].as_array().cloned().unwrap_or_default();
+            let keys: Vec<Value> = keys.iter().map(|name| json!({"Name": name, "Type": "string"})).collect();
+            let state = index["IndexStatus"].as_str().unwrap_or("ACTIVE").to_owned();
+            let errors = if state == "FAILED" { json!([{"Code": "ENCRYPTED_PARTITION_ERROR", "Partitions": []}]) } else { json!([]) };
+            list.push(json!({"IndexName": index["IndexName"], "Keys": keys, "IndexStatus": state, "BackfillErrors": errors}));
+            if state == "CREATING" {
+                index.as_object_mut().unwrap().remove("IndexStatus");
+            }
+        }
+        table.indexes.retain(|index| index["IndexStatus"] != "DELETING");
+        Ok(json!({"PartitionIndexDescriptorList": list}))
+    }
+
+    fn create_index(&mut self, input: &Value) -> Answer {
+        let wanted = input["PartitionIndex"].clone();
+        let table = self.find(input, "TableName")?;
+        if table.indexes.iter().any(|index| index["Keys"] == wanted["Keys"] || index["IndexName"] == wanted["IndexName"]) {
+            return refuse("AlreadyExistsException", "Partition Index already exists.");
+        }
+        if table.indexes.iter().any(|index| ["CREATING", "DELETING"].iter().any(|state| index["IndexStatus"] == *state)) {
+            return refuse("ResourceNumberLimitExceededException", "Only 1 index can be created or deleted simultaneously per table.");
+        }
+        if table.indexes.len() >= INDEXES {
+            return refuse("ResourceNumberLimitExceededException", "Partition index limit exceeded. Maximum: 3");
+        }
+        let mut index = wanted;
+        index["IndexStatus"] = json!("CREATING");
+        table.indexes.push(index);
+        Ok(json!({}))
+    }
+
     fn create_partitions(&mut self, input: &Value) -> Answer {
         let entries = entries(input, "PartitionInputList")?;
         let table = self.find(input, "TableName")?;
         let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
         let mut errors = Vec::new();
         for entry in entries {
+            check_descriptor(&entry["StorageDescriptor"])?;
             let values = values(&entry["Values"]);
             if values.len() != keys {
                 errors.push(partition_error(&values, "InvalidInputException"));
@@ -216,8 +259,12 @@ impl Glue {
         let table = self.find(input, "TableName")?;
         let mut errors = Vec::new();
         for entry in entries {
+            check_descriptor(&entry["PartitionInput"]["StorageDescriptor"])?;
             let values = values(&entry["PartitionValueList"]);
-            if let Some(partition) = table.partitions.get_mut(&values) {
+            if table.stubborn.contains(&values) {
+                let detail = json!({"ErrorCode": "InvalidInputException", "ErrorMessage": "The partition is not valid."});
+                errors.push(json!({"PartitionValueList": values, "ErrorDetail": detail}));
+            } else if let Some(partition) = table.partitions.get_mut(&values) {
                 *partition = entry["PartitionInput"].clone();
             } else {
                 let detail = json!({"ErrorCode": "EntityNotFoundException", "ErrorMessage": "Partition not found."});
@@ -283,8 +330,23 @@ impl Table {
     }
 }
 
+/// Texts of a descriptor that Glue takes with one character or more, or not at all.
+const NEVER_EMPTY: [&str; 3] = ["/SerdeInfo/Name", "/SerdeInfo/SerializationLibrary", "/SchemaReference/SchemaVersionId"];
+
+fn check_descriptor(descriptor: &Value) -> Result<(), Refusal> {
+    let columns = descriptor["Columns"].as_array().into_iter().flatten().map(|column| &column["Name"]);
+    let mut texts = columns.chain(NEVER_EMPTY.iter().filter_map(|path| descriptor.pointer(path)));
+    if texts.any(|text| text == "") {
+        let message =
+            "1 validation error detected: Value '' failed to satisfy constraint: Member must have length greater than or equal to 1";
+        return refuse("ValidationException", message);
+    }
+    Ok(())
+}
+
 /// Glue refuses a column that is there twice, among the keys, too.
 fn check_table(table: &Value) -> Result<(), Refusal> {
+    check_descriptor(&table["StorageDescriptor"])?;
     let names = |list: &Value| list.as_array().cloned().unwrap_or_default().iter().map(|column| text(column, "Name")).collect::<Vec<_>>();
     let mut all = names(&table["StorageDescriptor"]["Columns"]);
     all.extend(names(&table["PartitionKeys"]));

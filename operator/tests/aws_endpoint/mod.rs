@@ -123,6 +123,11 @@ impl AwsEndpoint {
         self.world().calls.get(operation).copied().unwrap_or(0)
     }
 
+    /// Returns the number of all calls.
+    pub(crate) fn all_calls(&self) -> u64 {
+        self.world().calls.values().sum()
+    }
+
     /// Returns all calls that write, with their numbers.
     pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
         self.world().calls.iter().filter(|(operation, _)| is_write(operation)).map(|(name, count)| (name.clone(), *count)).collect()

@@ -143,9 +143,16 @@ async fn of_many_at_once_one_leads() {
             elector
         });
     }
-    let leader = timeout(DEADLINE, tasks.join_next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(holder(&server).await.as_deref(), Some(leader.candidate.identity.as_str()));
-    assert_eq!(tasks.try_join_next().map(|_| ()), None);
+    let mut leader = timeout(DEADLINE, tasks.join_next()).await.unwrap().unwrap().unwrap();
+    let identity = leader.candidate.identity.clone();
+    assert_eq!(holder(&server).await.as_deref(), Some(identity.as_str()));
+    // Whoever has won as well shows while the first one renews.
+    tokio::select! {
+        lost = leader.keep() => panic!("{lost}"),
+        second = tasks.join_next() => panic!("two lead: {identity} and {:?}", second.map(|second| second.unwrap().candidate.identity)),
+        () = tokio::time::sleep(2 * DURATION) => {}
+    }
+    assert_eq!(holder(&server).await, Some(identity));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod cluster;
 mod end_to_end;
 mod iam;
 mod leader;
+mod moto;
 mod plan;
 mod process;
 mod program;

@@ -35,6 +35,11 @@ impl Passing {
         self.method != "GET" && !self.path.ends_with("/events") && !self.path.contains("/leases") && !self.query.contains("dryRun")
     }
 
+    /// Returns whether a request to AWS writes.
+    pub(crate) fn is_aws_write(&self) -> bool {
+        !["Get", "List", "BatchGet"].iter().any(|start| self.operation.starts_with(start))
+    }
+
     /// Returns whether it asks for a stream of changes.
     pub(crate) fn is_watch(&self) -> bool {
         self.query.split('&').any(|pair| pair == "watch=true" || pair == "watch=1")
@@ -107,6 +112,17 @@ impl Proxy {
     /// Ends every answer that is under way, which is what watches are.
     pub(crate) fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Returns how often an operation of AWS was asked for so far.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        lock(&self.shared.seen).iter().filter(|passing| passing.operation == operation).count()
+    }
+
+    /// Returns every write of AWS' so far, by its operation.
+    pub(crate) fn aws_writes(&self) -> Vec<String> {
+        let seen = lock(&self.shared.seen);
+        seen.iter().filter(|passing| passing.is_aws_write()).map(|passing| passing.operation.clone()).collect()
     }
 
     /// Returns every request so far.

@@ -24,7 +24,7 @@ pub struct Glue {
     /// What happens when a table differs from the spec: Correct it, or only Report it. Default: Correct.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
-    /// What happens to a table that exists and is not this pipeline's. Default: FailIfExists.
+    /// What happens to a table that exists and is not this pipeline's. Adopt needs a grant of the operator. Default: FailIfExists.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// A crawler that audits the catalogue. Default: none.
@@ -73,7 +73,7 @@ pub struct Partitions {
     /// Registered: the sink registers each one before its first object, for every engine; Projection: Athena computes them from
     /// table properties. Changing it moves no data. Default: Registered.
     pub mode: PartitionMode,
-    /// Partition indexes of the processed table, made with it: at most 3 lists of partition names. Example: `[[dt]]`.
+    /// Partition indexes of the processed table, made with it or later: at most 3 lists of partition names. Example: `[[dt]]`.
     #[schemars(length(max = 3), inner(length(min = 1, max = 8), inner(length(min = 1, max = 128))))]
     pub indexes: Vec<Vec<String>>,
     /// First day that Projection covers, `YYYY-MM-DD`; needed for Projection over year, month or day. Example: `2020-01-01`.
@@ -108,7 +108,7 @@ pub enum AdoptionPolicy {
     /// The operator refuses.
     #[default]
     FailIfExists,
-    /// The operator takes it over and writes only what the pipeline owns.
+    /// The operator takes it over and writes only what the pipeline owns, where its settings grant that to the namespace.
     Adopt,
     /// The operator never writes it.
     Observe,

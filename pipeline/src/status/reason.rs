@@ -61,6 +61,8 @@ pub enum Reason {
     LedgerMissing,
     /// The log is shorter than what is already stored.
     TopicTruncated,
+    /// What a broker has at an offset cannot be read: it is damaged, or of a kind that this version does not know.
+    RecordsUnreadable,
     /// A plan does not agree with what its offsets give.
     PlanMismatch,
     /// An object of another plan, or of somebody else, has a planned key.
@@ -71,6 +73,8 @@ pub enum Reason {
     PlanVersionUnknown,
     /// The source is not the one that production began with.
     SourceChanged,
+    /// Rows of the source are in the topic, and nothing says how far they were produced.
+    ProgressMissing,
     /// The source can't be read.
     SourceUnreachable,
     /// A source, or one record, is larger than the memory allows.
@@ -124,15 +128,17 @@ impl Failure {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::DataLoss,
         Self::LedgerMissing,
         Self::TopicTruncated,
+        Self::RecordsUnreadable,
         Self::PlanMismatch,
         Self::PathCollision,
         Self::ConditionalWritesUnsupported,
         Self::PlanVersionUnknown,
         Self::SourceChanged,
+        Self::ProgressMissing,
         Self::SourceUnreachable,
         Self::RecordBudgetExceeded,
         Self::DeadLetterRateExceeded,
@@ -162,11 +168,13 @@ impl Reason {
             Self::DataLoss => "DataLoss",
             Self::LedgerMissing => "LedgerMissing",
             Self::TopicTruncated => "TopicTruncated",
+            Self::RecordsUnreadable => "RecordsUnreadable",
             Self::PlanMismatch => "PlanMismatch",
             Self::PathCollision => "PathCollision",
             Self::ConditionalWritesUnsupported => "ConditionalWritesUnsupported",
             Self::PlanVersionUnknown => "PlanVersionUnknown",
             Self::SourceChanged => "SourceChanged",
+            Self::ProgressMissing => "ProgressMissing",
             Self::SourceUnreachable => "SourceUnreachable",
             Self::RecordBudgetExceeded => "RecordBudgetExceeded",
             Self::DeadLetterRateExceeded => "DeadLetterRateExceeded",

@@ -49,9 +49,6 @@ pub(crate) struct Measurement {
 }
 
 impl Figure {
-    /// Every figure, in the order of the output.
-    pub(crate) const ALL: [Self; 6] = [Self::Consume, Self::Raw, Self::RawZstd, Self::Processed, Self::Both, Self::Produce];
-
     /// Returns the name on the command line and in the output.
     pub(crate) fn name(self) -> &'static str {
         match self {

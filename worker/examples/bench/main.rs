@@ -9,12 +9,16 @@
 //! measured in turn, several times, and the fastest run of each is printed: machines are shared and noisy, so CPU seconds say
 //! more than the clock. Nothing here is asserted.
 
+#[path = "../../src/allocator.rs"]
+mod allocator;
+mod chosen;
 mod consume;
 mod figure;
 mod host;
 mod pipeline;
 mod produce;
 mod sink;
+mod spec;
 mod tick;
 mod usage;
 
@@ -24,20 +28,17 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
+use crate::chosen::Chosen;
 use crate::figure::{Figure, Measurement};
 use crate::host::{Host, Hosted, Load};
 use crate::pipeline::Zones;
-
-/// As in the worker itself.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use crate::spec::Raw;
 
 /// Measures the data path against the embedded broker and S3 server.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Figures to measure; all of them without any.
-    #[arg(value_enum)]
-    figures: Vec<Figure>,
+    #[command(flatten)]
+    chosen: Chosen<Figure>,
     /// Messages of about 155 bytes a run.
     #[arg(long, default_value_t = 4_800_000)]
     messages: u64,
@@ -85,7 +86,7 @@ fn main() -> anyhow::Result<()> {
 
 /// Measures each figure in turn, as often as asked for, and prints the fastest run of each.
 fn compare(arguments: &Arguments) -> anyhow::Result<()> {
-    let figures = if arguments.figures.is_empty() { Figure::ALL.to_vec() } else { arguments.figures.clone() };
+    let figures = arguments.chosen.figures();
     let folder = workspace(arguments.folder.as_deref())?;
     let load =
         Load { messages: arguments.messages, partitions: arguments.partitions, runs: arguments.runs, folder: folder.path().to_owned() };
@@ -152,8 +153,8 @@ fn measure(figure: Figure, hosted: &Hosted) -> anyhow::Result<()> {
     let measured = match figure {
         Figure::Consume => consume::measure(hosted)?,
         Figure::Produce => produce::measure(hosted)?,
-        Figure::Raw => sink::measure(hosted, Zones::Raw("None"), figure.name())?,
-        Figure::RawZstd => sink::measure(hosted, Zones::Raw("Zstd"), figure.name())?,
+        Figure::Raw => sink::measure(hosted, Zones::Raw(Raw::Plain), figure.name())?,
+        Figure::RawZstd => sink::measure(hosted, Zones::Raw(Raw::Zstd), figure.name())?,
         Figure::Processed => sink::measure(hosted, Zones::Processed, figure.name())?,
         Figure::Both => sink::measure(hosted, Zones::Both, figure.name())?,
     };

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
+use serde_json::Value;
 use stockpipeline::Pipeline;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
 use stockpipeline_worker::kafka::{Clients, Identity};
 
 use crate::host::{BUCKET, Hosted, TOPIC};
+use crate::spec::{Raw, Ticks, spec};
 
 /// Records of one plan. The embedded broker keeps 5 MiB a partition, so that plans of the usual 128 MiB can't be made from it.
 const PLAN_RECORDS: u64 = 40_000;
@@ -18,7 +19,7 @@ const PLAN_RECORDS: u64 = 40_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zones {
     /// JSON lines of every message.
-    Raw(&'static str),
+    Raw(Raw),
     /// Parquet with zstd.
     Processed,
     /// Both.
@@ -45,40 +46,21 @@ pub(crate) fn check(spec: Value) -> anyhow::Result<Pipeline> {
 
 /// Returns the pipeline as a user writes it.
 pub(crate) fn document(hosted: &Hosted, zones: Zones, run: &str) -> Value {
-    let doubles = ["open", "high", "low", "close", "adj_close", "close_usd"];
-    let mut columns = vec![
-        json!({ "name": "index", "type": "String", "nullable": false }),
-        json!({ "name": "date", "type": "Date", "nullable": false }),
-        json!({ "name": "volume", "type": "Bigint" }),
-    ];
-    columns.extend(doubles.map(|name| json!({ "name": name, "type": "Double" })));
-    let mut sink = json!({
-        "bucket": { "name": BUCKET },
-        "processed": {
-            "prefix": format!("{run}/processed"),
-            "partitionBy": [{ "name": "dt", "transform": "day", "column": "date" }],
-        },
-        "onBadRecord": { "prefix": format!("{run}/dlq") },
-        "ledger": { "prefix": format!("{run}/ledger") },
-        "rotation": { "maxRecords": PLAN_RECORDS, "maxInterval": "1h" },
-    });
     let raw = match zones {
-        Zones::Raw(compression) => Some(compression),
-        Zones::Both => Some("Zstd"),
-        Zones::Processed => None,
+        Zones::Raw(raw) => raw,
+        Zones::Both => Raw::Zstd,
+        Zones::Processed => Raw::Off,
     };
-    if let Some(compression) = raw {
-        sink["raw"] = json!({ "prefix": format!("{run}/raw"), "compression": compression });
-    }
-    json!({
-        "aws": { "region": "us-east-1", "endpoints": { "s3": hosted.s3_endpoint }, "forcePathStyle": true },
-        "source": { "type": "ExternalTopic" },
-        "schema": { "eventTimeColumn": "date", "columns": columns },
-        "kafka": {
-            "bootstrapServers": [hosted.bootstrap_servers],
-            "topic": { "name": TOPIC, "partitions": hosted.load.partitions },
-            "consumerGroup": run,
-        },
-        "sink": sink,
+    spec(&Ticks {
+        kafka: &hosted.bootstrap_servers,
+        s3: &hosted.s3_endpoint,
+        region: "us-east-1",
+        bucket: BUCKET,
+        topic: TOPIC,
+        partitions: hosted.load.partitions,
+        run,
+        raw,
+        records: PLAN_RECORDS,
+        interval: "1h",
     })
 }

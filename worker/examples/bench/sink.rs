@@ -13,7 +13,7 @@ use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
 use stockpipeline_worker::progress::Progress;
-use stockpipeline_worker::sink::{self, Context, SESSION_TIMEOUT, TAIL_TRUSTED_FOR, attempt_timeout};
+use stockpipeline_worker::sink::{self, Context, LOOK_AGAIN, SESSION_TIMEOUT, TAIL_TRUSTED_FOR, attempt_timeout};
 use stockpipeline_worker::status::{Role, Status, StatusCell};
 use stockpipeline_worker::store::{Credentials, Gate, Settings, Store};
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,7 @@ async fn context(
         contact,
         session_timeout: SESSION_TIMEOUT,
         tail_trusted_for: TAIL_TRUSTED_FOR,
+        look_again: LOOK_AGAIN,
         epoch: Some(Epoch::of("bench")),
         memory_bytes: MEMORY_BYTES,
         encoders: std::thread::available_parallelism()?.get(),

@@ -9,8 +9,12 @@
 //! of each is printed with its ratio to the goal or to the best peer: machines are shared and noisy. Nothing is asserted but
 //! that what was measured is complete.
 
+#[path = "../../src/allocator.rs"]
+mod allocator;
 mod bucket;
 mod catalogue;
+#[path = "../bench/chosen.rs"]
+mod chosen;
 mod crash;
 mod document;
 mod drain;
@@ -22,6 +26,8 @@ mod process;
 mod replay;
 mod seen;
 mod sink_alone;
+#[path = "../bench/spec.rs"]
+mod spec;
 mod stage;
 mod system;
 mod takeover;
@@ -34,19 +40,15 @@ mod visible;
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::chosen::Chosen;
 use crate::figure::{Line, print};
 use crate::stage::{Options, Stage};
-
-/// As in the worker itself.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures the worker over real components, beside its peers.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Figures to measure; all of them without any.
-    #[arg(value_enum)]
-    figures: Vec<Figure>,
+    #[command(flatten)]
+    chosen: Chosen<Figure>,
     /// Where everything is, and how much of it is measured.
     #[command(flatten)]
     options: Options,
@@ -92,8 +94,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(Role::RawSink { config, memory }) = &arguments.role {
         return sink_alone::run(config, *memory);
     }
-    let all = Figure::value_variants();
-    let figures = if arguments.figures.is_empty() { all.to_vec() } else { arguments.figures };
+    let figures = arguments.chosen.figures();
     let stage = Stage::new(arguments.options)?;
     let mut failed = Vec::new();
     for figure in figures {

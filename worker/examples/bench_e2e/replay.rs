@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use serde_json::json;
 
-use crate::document::{Raw, Wanted, document};
+use crate::document::{Wanted, document};
 use crate::figure::Line;
 use crate::load::Ticks;
 use crate::process::{Running, Used};
+use crate::spec::Raw;
 use crate::stage::{PATIENCE, Stage};
 use crate::system::worker;
 use crate::tick::CSV_HEADER;

@@ -13,7 +13,7 @@ use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::kafka::{Clients, Identity};
 use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};
-use stockpipeline_worker::sink::{self, Context, TAIL_TRUSTED_FOR, attempt_timeout};
+use stockpipeline_worker::sink::{self, Context, LOOK_AGAIN, TAIL_TRUSTED_FOR, attempt_timeout};
 use stockpipeline_worker::status::{Role, Status, StatusCell};
 use stockpipeline_worker::store::{Credentials, Gate, Settings, Store};
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,6 +70,7 @@ async fn context(pipeline: Pipeline, memory_bytes: usize, shutdown: Cancellation
         contact,
         session_timeout,
         tail_trusted_for: TAIL_TRUSTED_FOR,
+        look_again: LOOK_AGAIN,
         epoch: None,
         memory_bytes,
         encoders: std::thread::available_parallelism()?.get(),

@@ -7,9 +7,10 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::bucket::{BUCKET, REGION};
-use crate::document::{self, Raw, Wanted, document};
+use crate::document::{Wanted, document};
 use crate::group::Group;
 use crate::process::Running;
+use crate::spec::{self, Raw};
 use crate::stage::{PATIENCE, Stage};
 use crate::topic::Topic;
 
@@ -99,9 +100,9 @@ impl System {
     /// Returns the zones of a run, each of which has every tick.
     pub(crate) fn zones(self, run: &str) -> Vec<String> {
         match self {
-            Self::Raw | Self::RawZstd => vec![document::raw(run)],
-            Self::Parquet => vec![document::processed(run)],
-            Self::Both => vec![document::raw(run), document::processed(run)],
+            Self::Raw | Self::RawZstd => vec![spec::raw(run)],
+            Self::Parquet => vec![spec::processed(run)],
+            Self::Both => vec![spec::raw(run), spec::processed(run)],
             Self::ConnectRaw | Self::ConnectJson | Self::Tutorial => vec![format!("{run}/ticks/")],
         }
     }

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use stockpipeline_worker::status::Status;
 
-use crate::document::{Raw, Wanted, document};
+use crate::document::{Wanted, document};
 use crate::figure::Line;
 use crate::group::Group;
 use crate::load;
 use crate::process::Running;
+use crate::spec::Raw;
 use crate::stage::Stage;
 use crate::system::{SESSION_SECONDS, worker};
 use crate::topic::Topic;

@@ -11,10 +11,11 @@ use stockpipeline::layout::parse_object_key;
 use stockpipeline_worker::clock::wall_millis;
 
 use crate::catalogue::{Catalogue, DATABASE};
-use crate::document::{self, Raw, Wanted, document};
+use crate::document::{Wanted, document};
 use crate::figure::{Line, quantile};
 use crate::load::{self, Sent};
 use crate::process::Running;
+use crate::spec::{self, Raw};
 use crate::stage::{PATIENCE, Stage};
 use crate::system::worker;
 use crate::topic::Topic;
@@ -54,7 +55,7 @@ fn objects(stage: &Stage) -> anyhow::Result<Line> {
     let topic = Topic::create(&stage.kafka, "visible", PARTITIONS)?;
     let wanted = Wanted { run: &topic.name, topic: &topic, raw: Raw::Off, records: 1_000_000, interval: "1s" };
     let document = document(stage, &wanted);
-    let prefix = format!("{}/", document::processed(&topic.name));
+    let prefix = format!("{}/", spec::processed(&topic.name));
     let mut known = BTreeSet::new();
     let (sent, sightings) = under_load(stage, &topic, &document, || {
         let keys = stage.bucket.keys(&prefix)?;

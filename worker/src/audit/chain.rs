@@ -11,12 +11,14 @@ pub(super) struct Chain {
     kept_from: Option<i64>,
     next: i64,
     plans: u64,
+    /// Ranges of proven plans that clean-up has cut off from the rest while they were walked; one a run of plans that vanished.
+    cut_off: Vec<(i64, i64)>,
 }
 
 impl Chain {
     /// Returns an empty chain that starts at an offset.
     pub(super) fn new(start: i64) -> Self {
-        Self { start, kept_from: None, next: start, plans: 0 }
+        Self { start, kept_from: None, next: start, plans: 0, cut_off: Vec::new() }
     }
 
     /// Takes the next plan in key order; returns what is wrong with its place.
@@ -34,6 +36,13 @@ impl Chain {
             return Some(format!("no plan holds the offsets {expected} to {}", first - 1));
         }
         (first < expected).then(|| format!("two plans hold the offsets {first} to {}", expected.min(last.saturating_add(1)) - 1))
+    }
+
+    /// Notes that a plan was gone when it was read: clean-up removes the oldest ones first, so what is kept begins anew behind it.
+    pub(super) fn lose_one(&mut self) {
+        if let Some(first) = self.kept_from.take() {
+            self.cut_off.push((first, self.next - 1));
+        }
     }
 
     /// Returns the first offset of the chain.
@@ -74,7 +83,10 @@ impl NamedRanges {
     pub(super) fn faults(&self, chain: &Chain) -> Vec<String> {
         let mut faults = Vec::new();
         let mut expected = chain.start();
-        for (first, last) in self.ranges.iter().map(|(first, last)| (*first, *last)).chain([(chain.kept_from(), chain.kept_from() - 1)]) {
+        let mut ranges: Vec<(i64, i64)> = self.ranges.iter().map(|(first, last)| (*first, *last)).chain(chain.cut_off.clone()).collect();
+        ranges.push((chain.kept_from(), chain.kept_from() - 1));
+        ranges.sort_unstable();
+        for (first, last) in ranges {
             if first > expected {
                 faults.push(format!("no plan and no object's name holds the offsets {expected} to {}", first - 1));
             }
@@ -131,6 +143,25 @@ mod tests {
         assert_eq!(faults(&[(5, 9)]), ["no plan and no object's name holds the offsets 10 to 29"]);
         assert_eq!(faults(&[(5, 12), (10, 29)]), ["the names of two plans' objects hold offset 10"]);
         assert_eq!(faults(&[(5, 29), (5, 28)])[0], "its range ends at 28, another object's from the same offset ends at 29");
+    }
+
+    #[test]
+    fn plans_that_clean_up_removes_while_they_are_walked_leave_no_gap() {
+        let mut chain = Chain::new(5);
+        assert_eq!([chain.take(5, 9), chain.take(10, 19)], [None, None]);
+        chain.lose_one();
+        chain.lose_one();
+        assert_eq!(chain.take(40, 49), None);
+        assert_eq!(chain.take(50, 59), None);
+        assert_eq!((chain.kept_from(), chain.end("e", 0).next), (40, 60));
+        let faults = |ranges: &[(i64, i64)]| {
+            let mut names = NamedRanges::default();
+            assert!(ranges.iter().all(|(first, last)| names.take(*first, *last).is_none()));
+            names.faults(&chain)
+        };
+        // The objects of plans that were read are known by those; of the others there are names.
+        assert!(faults(&[(20, 29), (30, 39)]).is_empty());
+        assert_eq!(faults(&[(20, 29)]), ["no plan and no object's name holds the offsets 30 to 39"]);
     }
 
     #[test]

@@ -213,6 +213,8 @@ impl Walk<'_> {
             let (place, done, proof) = proven.unwrap_or_else(|failed| panic::resume_unwind(failed.into_panic()))?;
             if let Some(proof) = proof {
                 self.take(place, done, proof).await?;
+            } else if let Some(chain) = self.chains.get_mut(&(place.epoch.clone(), place.partition)) {
+                chain.lose_one();
             }
         }
         Ok(())

@@ -8,6 +8,8 @@ use stockpipeline::rules::LineCompression;
 use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
 
+use crate::pieces::Pieces;
+
 /// Bytes of lines that wait for the compressor; a buffer with less than this never makes one.
 const STAGED_BYTES: usize = 65_536;
 
@@ -88,14 +90,14 @@ impl Lines {
     }
 
     /// Returns the bytes of the object.
-    pub(crate) fn finish(mut self) -> Bytes {
+    pub(crate) fn finish(mut self) -> Pieces {
         self.drain();
         match self.compressor.take() {
             None => {}
             Some(Compressor::Gzip(encoder)) => self.output = encoder.finish().expect("writing to memory cannot fail"),
             Some(Compressor::Zstd(mut context)) => compress_zstd(&mut context, &[], ZSTD_EndDirective::ZSTD_e_end, &mut self.output),
         }
-        self.output.into_bytes()
+        self.output.into_pieces()
     }
 
     /// Returns the bytes of memory held.
@@ -169,13 +171,12 @@ impl Segments {
         self.segments.iter().map(Vec::capacity).sum::<usize>() + self.segments.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Returns all bytes in one piece; segments are freed on the way.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        let mut whole = Vec::with_capacity(self.segments.iter().map(Vec::len).sum());
-        for segment in self.segments {
-            whole.extend_from_slice(&segment);
+    /// Returns the bytes as they lie. Only the last segment has room that it does not need: many small objects would hold much of it.
+    pub(crate) fn into_pieces(mut self) -> Pieces {
+        if let Some(last) = self.segments.last_mut() {
+            last.shrink_to_fit();
         }
-        Bytes::from(whole)
+        self.segments.into_iter().map(Bytes::from).collect()
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
                     lines.end_line();
                 }
                 assert!(lines.staged.capacity() <= 2 * STAGED_BYTES);
-                let bytes = lines.finish();
+                let bytes = lines.finish().to_bytes();
                 let mut read = String::new();
                 match compression {
                     LineCompression::None => read = String::from_utf8(bytes.to_vec()).unwrap(),

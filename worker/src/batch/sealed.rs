@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use stockpipeline::layout::{self, Range};
 use stockpipeline::plan::{PlannedObject, ZoneName};
 use stockpipeline::rules::{ProcessedFormat, Rules};
@@ -13,6 +12,7 @@ use super::rows::Rows;
 use super::sort::Sorter;
 use super::{Buffer, Seal};
 use crate::encode;
+use crate::pieces::Pieces;
 
 /// A sealed buffer: its objects are known, their bytes are made one by one.
 pub struct Sealed {
@@ -103,7 +103,7 @@ impl Sealed {
     }
 
     /// Makes the bytes of the next object and frees its rows; None after the last one.
-    pub fn encode_next(&mut self) -> Option<(PlannedObject, Bytes)> {
+    pub fn encode_next(&mut self) -> Option<(PlannedObject, Pieces)> {
         let object = self.objects.get(self.next)?.clone();
         let content = *self.contents.get(self.next)?;
         self.next += 1;
@@ -118,7 +118,7 @@ impl Sealed {
         bytes.map(|bytes| (object, bytes))
     }
 
-    fn encode_rows(&mut self, number: u32) -> Option<Bytes> {
+    fn encode_rows(&mut self, number: u32) -> Option<Pieces> {
         let zone = self.rules.processed.as_ref()?;
         let SealedRows { rows, hive, grouped } = self.rows.as_mut()?;
         let grouped = grouped.get_or_insert_with(|| Grouped::of(rows, hive, &zone.sort_by));

@@ -72,7 +72,7 @@ type Objects = Vec<(PlannedObject, Bytes)>;
 fn encode(buffer: Buffer) -> Objects {
     let mut sealed = buffer.seal(&seal(99));
     let listed = sealed.objects().to_vec();
-    let encoded: Objects = std::iter::from_fn(|| sealed.encode_next()).collect();
+    let encoded: Objects = std::iter::from_fn(|| sealed.encode_next()).map(|(object, pieces)| (object, pieces.to_bytes())).collect();
     assert!(encoded.iter().map(|(object, _)| object).eq(&listed));
     assert!(listed.is_sorted_by(|left, right| left.key < right.key));
     encoded

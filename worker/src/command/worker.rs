@@ -74,6 +74,7 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         contact,
         session_timeout,
         tail_trusted_for: sink::TAIL_TRUSTED_FOR,
+        look_again: sink::LOOK_AGAIN,
         epoch: arguments.epoch,
         memory_bytes: memory_bytes(arguments.memory),
         encoders: encoders(),

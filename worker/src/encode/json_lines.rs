@@ -1,6 +1,5 @@
 //! Rows as JSON lines, each with the declared columns' names.
 
-use bytes::Bytes;
 use stockpipeline::rules::LineCompression;
 use stockpipeline::schema::{ColumnType, KAFKA_COLUMNS};
 use stockpipeline::value::{self, DATE_BYTES};
@@ -11,6 +10,7 @@ use crate::batch::lines::Lines;
 use crate::batch::push_text;
 use crate::batch::raw::push_integer;
 use crate::batch::rows::Column;
+use crate::pieces::Pieces;
 
 /// Rows gathered at a time, so that what a line takes from many places is near when it is written.
 const SLICE_ROWS: usize = 1_024;
@@ -27,7 +27,7 @@ enum Cells<'a> {
 
 impl Rows<'_> {
     /// Returns the rows as JSON lines.
-    pub(crate) fn json_lines(&mut self, compression: LineCompression) -> Bytes {
+    pub(crate) fn json_lines(&mut self, compression: LineCompression) -> Pieces {
         let mut lines = Lines::new(compression);
         // One clock a column: a row's instants mostly lie in the same seconds as those of the row before.
         let mut kafka_clock = ClockText::new();

@@ -8,7 +8,6 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, SchemaRef};
-use bytes::Bytes;
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
@@ -21,6 +20,7 @@ use crate::batch::blocks::BLOCK;
 use crate::batch::lines::Segments;
 use crate::batch::rows::{Cells, Column, LONG_DIGITS, Nulls};
 use crate::batch::texts::Texts;
+use crate::pieces::Pieces;
 
 /// Rows gathered at a time: what is not yet encoded of them is held twice.
 const SLICE_ROWS: usize = BLOCK;
@@ -42,7 +42,7 @@ const GZIP_LEVEL: u32 = 1;
 
 impl Rows<'_> {
     /// Returns the rows as a Parquet file.
-    pub(crate) fn parquet(&mut self, compression: PageCompression) -> Bytes {
+    pub(crate) fn parquet(&mut self, compression: PageCompression) -> Pieces {
         const PROOF: &str = "writing to memory cannot fail, and the batches have the writer's schema";
         let schema = Arc::new(schema_of(self.schema, held_type));
         let options = ArrowWriterOptions::new().with_properties(self.properties(compression)).with_skip_arrow_metadata(true);
@@ -55,7 +55,7 @@ impl Rows<'_> {
             self.release(slice);
             rest = later;
         }
-        writer.into_inner().expect(PROOF).into_bytes()
+        writer.into_inner().expect(PROOF).into_pieces()
     }
 
     fn properties(&self, compression: PageCompression) -> WriterProperties {

@@ -372,6 +372,7 @@ impl Journey<'_> {
             contact,
             session_timeout: SESSION_TIMEOUT,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,
+            look_again: sink::LOOK_AGAIN,
             epoch: Some(self.epoch.clone()),
             memory_bytes: self.local.memory_bytes,
             encoders: self.local.encoders,

@@ -187,7 +187,9 @@ impl Report {
     fn note(&mut self, reason: Reason, message: &str) -> Failure {
         let now = wall_millis();
         let class = match reason {
-            Reason::AuthFailed | Reason::TopicNotFound | Reason::InvalidConfiguration | Reason::SourceChanged => Class::User,
+            Reason::AuthFailed | Reason::TopicNotFound | Reason::InvalidConfiguration | Reason::SourceChanged | Reason::ProgressMissing => {
+                Class::User
+            }
             _ => Class::External,
         };
         let failure = Failure { class, reason, message: message.to_owned(), at_millis: now };
@@ -209,6 +211,7 @@ fn reason_of(error: &ProducerError) -> Reason {
     match error {
         ProducerError::Feed(FeedError::MemoryBudget { .. }) | ProducerError::RecordRefused { .. } => Reason::RecordBudgetExceeded,
         ProducerError::Feed(FeedError::Changed { .. }) | ProducerError::SourceChanged { .. } => Reason::SourceChanged,
+        ProducerError::ProgressMissing { .. } => Reason::ProgressMissing,
         ProducerError::Feed(_) => Reason::SourceUnreachable,
         ProducerError::Clients(_) => Reason::InvalidConfiguration,
         ProducerError::Progress(_) => Reason::Bug,

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::allowance::Allowance;
 use super::failure::{Ended, Failure, lost, moved, renew, renewal};
@@ -16,14 +16,14 @@ use super::sender::{Origin, Sender, Topics};
 use super::setup::{self, Ground};
 use super::{Context, Delivery, Identity, ProducerError, WhenDone, client_config, transaction};
 use crate::feed::Schedule;
-use crate::kafka::{KafkaError, is_about_permission};
 use crate::slots::Positions;
 use crate::slots::group::{Event, Group, Joining};
-use crate::slots::progress::{Reader, Search, SearchError};
+use crate::slots::progress::Reader;
 use crate::status::State;
 
 mod commit;
 mod feeding;
+mod takeover;
 
 use feeding::{Fed, Waiting};
 
@@ -33,8 +33,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(100);
 const LEAST_WAIT: Duration = Duration::from_millis(1);
 /// Wait for room: in the local queue, or for what is not yet durable.
 const ROOM_WAIT: Duration = Duration::from_millis(5);
-/// Longest look-up of where slots stand; a dead producer's transaction is aborted well within it.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often the topic is looked at while nothing is committed, which looks at it too.
 const GROUND_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after a look-up or a batch that failed.
@@ -296,62 +294,6 @@ impl<'a> Session<'a> {
                 Ok(())
             }
         }
-    }
-
-    /// Looks up where accepted slots stand. A broker that does not answer is asked again later.
-    fn take_over(&mut self, report: &mut Report) -> Result<(), Failure> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        self.commit(report)?;
-        let slots: Vec<u32> = self.pending.iter().copied().collect();
-        let search = Search {
-            topic: &self.context.settings.slots_topic,
-            group: &self.identity.group,
-            wanted: &self.identity.record,
-            timeout: LOOKUP_TIMEOUT,
-        };
-        Report::beat(self.context);
-        let committed = self.group.committed(&slots, LOOKUP_TIMEOUT);
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(error) => {
-                self.retry_later(report, &error);
-                return Ok(());
-            }
-        };
-        Report::beat(self.context);
-        let found = match self.reader.find(&search, &slots, &self.context.shutdown) {
-            Ok(found) => found,
-            Err(SearchError::Cancelled { .. }) => return Ok(()),
-            Err(SearchError::Kafka { source, .. }) => {
-                self.retry_later(report, &source);
-                return Ok(());
-            }
-        };
-        for (slot, offset) in committed {
-            let seen = found.get(&slot).cloned().unwrap_or_default();
-            if let (None, Some(expected)) = (offset, seen.other_content) {
-                return Err(Failure::Final(ProducerError::SourceChanged {
-                    uri: self.identity.record.uri.clone(),
-                    topic: self.context.topic.name.clone(),
-                    expected,
-                    found: self.identity.record.fingerprint.clone(),
-                }));
-            }
-            let row = offset.max(seen.row).unwrap_or(0);
-            self.positions.take(slot, row);
-        }
-        self.pending.clear();
-        info!(?slots, start = self.positions.start(), "feeds slots");
-        report.succeeded(self.context);
-        Ok(())
-    }
-
-    fn retry_later(&mut self, report: &mut Report, error: &KafkaError) {
-        warn!(error = %error, "cannot look up where slots stand; trying again");
-        report.failed(self.context, error.code().is_some_and(is_about_permission), &error.to_string());
-        self.retry_at = Some(Instant::now() + RETRY_PAUSE);
     }
 
     fn is_batch_due(&self) -> bool {

@@ -80,6 +80,15 @@ fn look(context: &Context, admin: &Admin, report: &mut Report) -> Result<Option<
         report.misfit(context, &message);
         return Ok(None);
     }
+    // One that is ours is set right by the sink that keeps it, long before anything expires.
+    if context.topic_duty == TopicDuty::Ensure
+        && !context.topic.managed
+        && let Some(message) = topic::slots_misfit(admin, &context.settings.slots_topic)?
+    {
+        warn!(message, "the slots topic does not fit");
+        report.misfit(context, &message);
+        return Ok(None);
+    }
     let epoch = match &context.epoch {
         Some(epoch) => epoch.clone(),
         None => admin.topic_id(&context.topic.name, REQUEST_TIMEOUT)?.epoch(&context.topic.name),

@@ -16,12 +16,12 @@ use super::pool::Pool;
 use super::rebalance::Release;
 use super::report::Reporter;
 use super::start::Started;
-use super::work::{Ticket, Work};
+use super::work::{Cause, Ticket, Work};
 use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
 use crate::clock::boottime_millis;
 use crate::failpoint::Point;
 use crate::ledger::Hint;
-use crate::source::{Event, Joining, Placement, Signal, Source};
+use crate::source::{Event, Joining, Signal, Source};
 
 /// Wait for records while nothing is on its way; also the longest delay of a time-based rotation.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
@@ -31,6 +31,9 @@ const BUSY_WAIT: Duration = Duration::from_millis(2);
 const FETCHED_SHARE: usize = 8;
 /// Upper bound of both.
 const FETCHED_LIMIT_BYTES: usize = 64 << 20;
+
+/// Time after which a partition that a broker refuses is fetched again.
+const REFUSED_RESTS: Duration = Duration::from_secs(5);
 
 /// The loop and everything it owns.
 pub(super) struct Conductor {
@@ -53,6 +56,9 @@ pub(super) struct Conductor {
     /// Whether nothing is taken until the worker starts anew.
     pub(super) held: bool,
     pub(super) topics_kept_at: Option<Instant>,
+    /// When the topic's id was last asked for beside all decisions, and whether the answer is still to come.
+    pub(super) topic_asked_at: Instant,
+    pub(super) is_topic_asked: bool,
     waiting_limit_bytes: usize,
 }
 
@@ -77,6 +83,7 @@ impl Conductor {
             topic: Arc::from(kafka.topic.name.as_str()),
             ledger: started.ledger,
             root: started.root,
+            same_topic: Arc::default(),
             progress: context.progress.clone(),
         };
         Ok(Self {
@@ -96,6 +103,8 @@ impl Conductor {
             draining: None,
             held: false,
             topics_kept_at: None,
+            topic_asked_at: Instant::now(),
+            is_topic_asked: false,
             context,
         })
     }
@@ -115,7 +124,9 @@ impl Conductor {
                 self.finish(work)?;
             }
             self.rotate();
+            self.ask_refused();
             self.keep_topics();
+            self.patrol()?;
             self.audit_partitions();
             self.relieve();
             self.settle_releases()?;
@@ -146,13 +157,12 @@ impl Conductor {
         let mut again = Vec::new();
         for run in taken.runs {
             let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
-            if again.contains(&partition.id) {
+            if again.contains(&partition.id) || partition.blocked_at.is_some() {
                 continue;
             }
-            if let Some(epoch) = partition.unchecked_epoch.take() {
-                // A seek with the epoch of the last plan's end makes the broker say whether the log was cut below it; librdkafka
-                // does not ask at an assignment. What came before the answer comes again.
-                self.source.seek(&[Placement { partition: partition.id, offset: partition.next, leader_epoch: Some(epoch) }]);
+            if let Some(placement) = partition.check_the_log() {
+                // What came before the broker's answer comes again.
+                self.source.seek(&[placement]);
                 again.push(partition.id);
                 continue;
             }
@@ -164,7 +174,7 @@ impl Conductor {
             partition.accept(run);
         }
         for signal in taken.signals {
-            if !matches!(signal, Signal::End { partition, .. } if again.contains(&partition)) {
+            if !matches!(signal, Signal::End { partition, .. } | Signal::Unreadable { partition, .. } if again.contains(&partition)) {
                 self.heed(signal);
             }
         }
@@ -179,16 +189,29 @@ impl Conductor {
                     self.note_durable(ticket);
                 }
             }
-            Signal::OutOfRange { partition } => self.measure(partition),
-            Signal::Truncated { partition } => self.stop(
-                partition,
-                crate::status::Reason::TopicTruncated,
-                "the broker has cut the log below what was read; restore the topic, or make it again so that it gets a new epoch"
-                    .to_owned(),
-            ),
+            // Where librdkafka goes on behind what it cannot read says nothing; it is told where to.
+            Signal::OutOfRange { partition } | Signal::Truncated { partition } if self.is_blocked(partition) => {}
+            Signal::OutOfRange { partition } => self.measure(partition, Cause::OutOfRange),
+            Signal::Truncated { partition } => self.measure(partition, Cause::Truncated),
+            Signal::Unreadable { partition, message } => self.block(partition, &message),
             Signal::Failed { partition, authentication, message } => {
                 tracing::warn!(partition, message, "the consumer reports an error; librdkafka goes on");
                 self.report.kafka_failed(&self.context, &message, authentication);
+                if let Some(partition) = self.partitions.get_mut(&partition).filter(|_| authentication) {
+                    partition.refused = Some((message, Instant::now()));
+                }
+            }
+        }
+    }
+
+    /// Fetches anew, now and then, what a broker refuses: librdkafka then tells again that it is refused, or where the log ends.
+    fn ask_refused(&mut self) {
+        let now = Instant::now();
+        for partition in self.partitions.values_mut().filter(|p| p.phase == Phase::Active && p.assigned && !p.paused) {
+            let placement = partition.placement();
+            if let Some((_, at)) = partition.refused.as_mut().filter(|(_, at)| now.duration_since(*at) >= REFUSED_RESTS) {
+                *at = now;
+                self.source.seek(&[placement]);
             }
         }
     }
@@ -225,7 +248,11 @@ impl Conductor {
                         partition.log_end = Some(end.max(partition.log_end.unwrap_or(end)));
                     }
                 }
+                for partition in self.partitions.values_mut() {
+                    partition.leaderless = seen.leaderless.contains(&partition.id);
+                }
                 self.report.observed(&self.context, &seen);
+                self.block_stalled(&seen);
                 Ok(())
             }
         }
@@ -234,7 +261,7 @@ impl Conductor {
     fn finish(&mut self, work: Work) -> Result<(), SinkError> {
         match work {
             Work::Looked(ticket, result) => self.looked(ticket, result),
-            Work::Measured(ticket, result) => self.measured(ticket, result),
+            Work::Measured(ticket, cause, result) => self.measured(ticket, cause, result),
             Work::Filled(ticket, filled) => {
                 self.filled(ticket, filled);
                 Ok(())
@@ -248,6 +275,7 @@ impl Conductor {
                 self.report.topic(report);
                 Ok(())
             }
+            Work::TopicSeen { is_same } => self.topic_seen(is_same),
             Work::Marked(ticket) => {
                 if let Some(partition) = self.current(ticket) {
                     partition.marking = false;

@@ -45,11 +45,16 @@ pub(super) async fn plan_and_write(
     failpoints.hit(Point::PlanStored);
     if boottime_millis() > trusted_until && ledger.is_overtaken(plan.partition, plan.first).await? {
         // A successor that adopted the plan went on only when all of it was stored. What is not stored here never was a part of the chain.
-        if ledger.is_finished(&plan).await? {
-            return Ok(Delivery::Stored(Arc::new(plan), decided_at));
+        if !ledger.is_finished(&plan).await? {
+            ledger.withdraw(&plan).await?;
+            return Ok(Delivery::Overtaken(Arc::new(plan)));
         }
-        ledger.withdraw(&plan).await?;
-        return Ok(Delivery::Overtaken(Arc::new(plan)));
+        // Its objects may be those of a plan of somebody else with the very range, that was cleaned up: then nothing follows it, and it is
+        // none of the chain. Either way nothing is known of the chain's end any more: it is looked up anew.
+        if ledger.plan(plan.partition, plan.last + 1).await?.is_none() {
+            ledger.withdraw(&plan).await?;
+        }
+        return Ok(Delivery::Adopted(Arc::new(plan)));
     }
     write(ledger, plan, bodies, decided_at, beside).await
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use stockpipeline::plan::{Plan, Root};
 
+use super::question::Question;
 use crate::clock::boottime_millis;
 use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
@@ -68,6 +69,8 @@ pub(super) struct Lookup {
     pub(super) topic: Arc<str>,
     pub(super) ledger: Ledger,
     pub(super) root: Arc<Root>,
+    /// Whether the topic is still the one of the root: one question for all partitions that wait for it.
+    pub(super) same_topic: Arc<Question<bool>>,
     /// Present when the broker lives in this process: its log grows from nothing at every start.
     pub(super) progress: Option<Arc<Progress>>,
 }
@@ -127,12 +130,15 @@ impl Lookup {
     }
 
     /// Returns whether the topic is still the one that the ledger belongs to; waits for as long as the brokers need. Records that were
-    /// taken before the question are of that topic: a consumer goes on in a topic that was made again as if nothing had happened.
+    /// taken before this call are of that topic: a consumer goes on in a topic that was made again as if nothing had happened.
     pub(super) async fn is_same_topic(&self) -> bool {
         let Some(known) = &self.root.topic_id else { return true };
-        let topic = Arc::clone(&self.topic);
-        let identity = self.ask("the topic's id", move |consumer| kafka::topic_id(consumer.client(), &topic, BROKER_TIMEOUT)).await;
-        identity.topic_id.as_ref() == Some(known)
+        let send = || async {
+            let topic = Arc::clone(&self.topic);
+            let identity = self.ask("the topic's id", move |consumer| kafka::topic_id(consumer.client(), &topic, BROKER_TIMEOUT)).await;
+            identity.topic_id.as_ref() == Some(known)
+        };
+        self.same_topic.ask(send).await
     }
 
     /// Returns what the group's offset says about the ledger.

@@ -7,10 +7,13 @@
 //! | `conductor` | the one loop that owns all state |
 //! | `rebalance` | partitions that come and go |
 //! | `rotation` | fill, seal, deliver, complete |
+//! | `unreadable`, `stall` | partitions whose next records cannot be read |
 //! | `partition` | state of one Kafka partition (pure) |
+//! | `patrol` | looks again at what has stopped, and whether the topic is the same |
 //! | `keeper` | the topics, kept by the owner of partition 0 |
 //! | `budget` | what to do about memory (pure) |
 //! | `lookup` | where a partition goes on (I/O) |
+//! | `question` | one answer for many |
 //! | `deliver` | a sealed range to S3 (I/O) |
 //! | `pool` | encoder threads |
 //! | `work` | what threads and tasks report to the loop |
@@ -22,11 +25,15 @@ mod deliver;
 mod keeper;
 mod lookup;
 mod partition;
+mod patrol;
 mod pool;
+mod question;
 mod rebalance;
 mod report;
 mod rotation;
+mod stall;
 mod start;
+mod unreadable;
 mod work;
 
 use std::sync::Arc;
@@ -65,6 +72,10 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
 /// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
 pub const RELEASE_LIMIT: Duration = Duration::from_mins(1);
 
+/// How often the topic's id is asked for beside all decisions, and a stopped partition is looked up anew: nothing else tells an idle sink
+/// that the topic was made again, or that what had stopped a partition was mended.
+pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
 /// Returns the total time of one attempt of an S3 request: below the group's session time-out. A worker that is cut off starts no
 /// attempt after a session time-out without a broker, so its last one ends less than two of them after it was heard. Nothing rests on
 /// that but the number of useless writes: keys decide.
@@ -91,6 +102,8 @@ pub struct Context {
     pub session_timeout: Duration,
     /// How long what is known of a chain's end is trusted, normally [`TAIL_TRUSTED_FOR`].
     pub tail_trusted_for: Duration,
+    /// How often the topic's id and stopped partitions are looked at, normally [`LOOK_AGAIN`].
+    pub look_again: Duration,
     /// Epoch for a broker that has no topic ids; asked from the broker without it.
     pub epoch: Option<Epoch>,
     /// Bytes that buffers, compressors, uploads and fetched messages may hold together.

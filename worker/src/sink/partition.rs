@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use stockpipeline::plan::{Plan, SealReason, ZoneName};
 
-use crate::batch::{Buffer, Full};
+use super::stall::Stall;
+use crate::batch::{Buffer, Counts, Full};
 use crate::source::{Message, Placement, Run};
 use crate::status::Reason;
 
@@ -19,7 +20,7 @@ pub(super) enum Phase {
     Active,
     /// The log start has overtaken the position; the watermarks are being asked for.
     Measuring,
-    /// Nothing more is done for it until a person has looked.
+    /// Nothing more is done for it until what was found is mended.
     Stopped(Reason),
 }
 
@@ -45,12 +46,17 @@ pub(super) struct Flight {
     pub(super) encoded: bool,
     /// Kafka timestamp of its first record.
     pub(super) oldest_millis: Option<i64>,
+    /// What was met in its records.
+    pub(super) counts: Counts,
     /// Zone, rows and bytes of each object.
     pub(super) objects: Vec<(ZoneName, u64, usize)>,
 }
 
 /// What is known of a partition.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own: assigned, paused, replay passed, throttled, marking")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: assigned, paused, replay passed, throttled, leaderless, marking"
+)]
 pub(super) struct Partition {
     pub(super) id: i32,
     /// Another one for every life of the partition: results of an older life are thrown away.
@@ -72,8 +78,6 @@ pub(super) struct Partition {
     pub(super) opened_at: Option<Instant>,
     /// Kafka timestamp of the first record that is buffered or pending.
     pub(super) oldest_millis: Option<i64>,
-    /// Dead letters in the buffer.
-    pub(super) dead_letters: u64,
     pub(super) full: Option<Full>,
     /// Taken, not yet in the buffer.
     pub(super) pending: VecDeque<Message>,
@@ -88,11 +92,20 @@ pub(super) struct Partition {
     pub(super) unchecked_epoch: Option<i32>,
     /// Leader epoch of the record before `next`, where it is known: every seek says it, else the broker would not tell that the log was cut.
     pub(super) epoch: Option<i32>,
+    /// When records were met that cannot be read; nothing is taken from then on.
+    pub(super) blocked_at: Option<Instant>,
+    /// Whether answers come and hold nothing.
+    pub(super) stall: Stall,
     /// Whether this replay waits for another one, since both do not fit into memory.
     pub(super) throttled: bool,
     /// First offset that is not durable.
     pub(super) durable: i64,
     pub(super) log_end: Option<i64>,
+    /// Why the broker gives us nothing of it, a right that we lack, and when it said so or was asked again. librdkafka tells it once for
+    /// each start of fetching, so it is kept until something comes.
+    pub(super) refused: Option<(String, Instant)>,
+    /// Whether it has no leader; where its log ends is not known then.
+    pub(super) leaderless: bool,
     /// Where the end of the partition was met last.
     pub(super) end: Option<i64>,
     /// Offset at which a gap behind the end was looked at once more.
@@ -105,6 +118,8 @@ pub(super) struct Partition {
     /// Boot time in milliseconds at which the end of the chain was known for certain.
     pub(super) tail_known_at: u64,
     pub(super) cleaned_up_at: Option<Instant>,
+    /// When it was stopped.
+    pub(super) stopped_at: Option<Instant>,
 }
 
 impl Partition {
@@ -122,7 +137,6 @@ impl Partition {
             buffered: None,
             opened_at: None,
             oldest_millis: None,
-            dead_letters: 0,
             full: None,
             pending: VecDeque::new(),
             pending_bytes: 0,
@@ -132,9 +146,13 @@ impl Partition {
             replay_passed: false,
             unchecked_epoch: None,
             epoch: None,
+            blocked_at: None,
+            stall: Stall::default(),
             throttled: false,
             durable: 0,
             log_end: None,
+            refused: None,
+            leaderless: false,
             end: None,
             looked_at: None,
             completed: None,
@@ -142,12 +160,14 @@ impl Partition {
             marking: false,
             tail_known_at: 0,
             cleaned_up_at: None,
+            stopped_at: None,
         }
     }
 
     /// Takes the records of a run that continue the partition, and drops what is not ours (any more).
     pub(super) fn accept(&mut self, run: Run) {
-        if self.phase != Phase::Active || self.leaving.is_some() {
+        self.refused = None;
+        if !self.takes() {
             return;
         }
         self.pending.reserve(run.messages.len());
@@ -168,9 +188,10 @@ impl Partition {
     /// Notes that everything below `offset` was delivered to us and nothing more is there for now; returns whether that makes
     /// more of the log durable.
     pub(super) fn reached_end(&mut self, offset: i64) -> bool {
+        self.refused = None;
         self.log_end = Some(self.log_end.unwrap_or(offset).max(offset));
         // A partition that leaves drops what it is given, so an end behind that is not one of what it has.
-        if self.phase != Phase::Active || self.leaving.is_some() || offset < self.next {
+        if !self.takes() || offset < self.next {
             return false;
         }
         if self.replay.as_ref().is_some_and(|plan| offset > plan.last) {
@@ -205,12 +226,34 @@ impl Partition {
     /// Stops taking records; what is in the buffer is still stored, what waits for it is read by the next owner.
     pub(super) fn stop_taking(&mut self, reason: SealReason) {
         self.leaving = Some(reason);
-        if !self.pending.is_empty() {
-            // The end lies behind records that are dropped here.
-            self.end = None;
-        }
+        self.drops(self.pending.len());
         self.pending.clear();
         self.pending_bytes = 0;
+    }
+
+    /// Takes back what had no room in the buffer; a partition that leaves drops it.
+    pub(super) fn take_rest(&mut self, mut rest: VecDeque<Message>, bytes: usize) {
+        if self.leaving.is_some() {
+            self.drops(rest.len());
+            return;
+        }
+        rest.append(&mut self.pending);
+        self.pending = rest;
+        self.pending_bytes += bytes;
+    }
+
+    /// Notes that so many records are dropped that were taken: the end that was met lies behind them.
+    fn drops(&mut self, records: usize) {
+        if records > 0 {
+            self.end = None;
+        }
+    }
+
+    /// Returns where to fetch again with the leader epoch of the last plan's end, once: the broker then tells whether the log was cut
+    /// below it, which librdkafka does not ask at an assignment. Every later placement says it, too, until a record has come.
+    pub(super) fn check_the_log(&mut self) -> Option<Placement> {
+        self.epoch = Some(self.unchecked_epoch.take()?);
+        Some(self.placement())
     }
 
     /// Returns whether nothing is buffered, pending or on its way.
@@ -220,9 +263,14 @@ impl Partition {
 
     /// Returns whether a partition that is leaving can be given back.
     pub(super) fn is_released(&self) -> bool {
-        let stored = self.buffered.is_none() || self.replay.is_some();
+        let stored = self.is_idle() && self.flight.is_none() && (self.buffered.is_none() || self.replay.is_some());
         let marked = self.completed.as_ref().is_none_or(|(_, marked)| *marked) && !self.marking;
-        self.phase != Phase::Active || (self.is_idle() && self.flight.is_none() && stored && marked)
+        match self.phase {
+            Phase::Looking | Phase::Stopped(_) => true,
+            // What it has taken is still stored; the done mark is left to those who know where the log stands.
+            Phase::Measuring => stored,
+            Phase::Active => stored && marked,
+        }
     }
 
     /// Returns whether no encoder has the buffer.
@@ -277,7 +325,6 @@ impl Partition {
         self.buffered = None;
         self.opened_at = None;
         self.oldest_millis = self.pending.front().and_then(|message| message.record().timestamp_millis);
-        self.dead_letters = 0;
         self.full = None;
         self.asked = None;
         self.throttled = false;
@@ -309,9 +356,11 @@ impl Partition {
         self.flight.as_ref().map_or(0, |flight| flight.encoding_bytes)
     }
 
-    /// Returns how many records are known to be in the log and not yet durable; None until it is known what is durable.
+    /// Returns how many records are known to be in the log and not yet durable; None until it is known what is durable, and while nobody
+    /// tells where the log ends.
     pub(super) fn lag(&self) -> Option<i64> {
-        self.log_end.filter(|_| self.phase != Phase::Looking).map(|end| (end - self.durable).max(0))
+        let is_told = self.phase != Phase::Looking && self.refused.is_none() && !self.leaderless;
+        self.log_end.filter(|_| is_told).map(|end| (end - self.durable).max(0))
     }
 
     /// Returns where fetching goes on.
@@ -326,8 +375,8 @@ impl Partition {
 
     /// Returns this partition in a new life, in which nothing more is done for it. What is durable stays known, so that its lag does.
     pub(super) fn stopped(&self, phase: Phase, generation: u64, buffer: Buffer, now: Instant) -> Self {
-        let Self { assigned, durable, log_end, leaving, .. } = *self;
-        Self { phase, assigned, leaving, durable, log_end, ..Self::looking(self.id, generation, buffer, now) }
+        let Self { assigned, durable, log_end, leaving, leaderless, .. } = *self;
+        Self { phase, assigned, leaving, durable, log_end, leaderless, ..Self::looking(self.id, generation, buffer, now) }
     }
 
     /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
@@ -377,6 +426,63 @@ mod tests {
         partition.flight = None;
         assert!(partition.settle_end());
         assert_eq!(partition.durable, 12);
+    }
+
+    #[test]
+    fn a_partition_that_leaves_forgets_the_end_behind_what_an_encoder_gives_back() {
+        let mut partition = at(10);
+        partition.slot = Slot::Busy { buffer_bytes: 0, filling_bytes: 0 };
+        assert!(!partition.reached_end(10));
+        partition.next = 15;
+        assert!(!partition.reached_end(15));
+        partition.stop_taking(SealReason::Shutdown);
+        // A limit of the rotation falls within what the encoder has; the records behind it are read by the next owner.
+        partition.drops(5);
+        partition.slot = Slot::Idle(Box::new(Buffer::new(Arc::new(rules(PARQUET)), 0, Limits::NONE)));
+        assert!(!partition.settle_end());
+        assert_eq!((partition.durable, partition.lag()), (10, Some(5)));
+    }
+
+    #[test]
+    fn a_partition_that_is_measured_is_held_until_what_it_has_is_stored() {
+        let mut partition = at(10);
+        partition.phase = Phase::Measuring;
+        partition.stop_taking(SealReason::Revoked);
+        assert!(partition.is_released());
+        partition.buffered = Some((12, None));
+        assert!(!partition.is_released());
+        partition.buffered = None;
+        partition.flight = Some(Flight::default());
+        assert!(!partition.is_released());
+        partition.flight = None;
+        partition.slot = Slot::Busy { buffer_bytes: 0, filling_bytes: 0 };
+        assert!(!partition.is_released());
+    }
+
+    #[test]
+    fn every_placement_says_the_epoch_of_the_last_plan_until_a_record_has_come() {
+        let mut partition = at(10);
+        assert_eq!((partition.check_the_log(), partition.placement().leader_epoch), (None, None));
+        partition.unchecked_epoch = Some(3);
+        let expected = Placement { partition: 0, offset: 10, leader_epoch: Some(3) };
+        assert_eq!(partition.check_the_log(), Some(expected));
+        assert_eq!(partition.check_the_log(), None, "once");
+        // A rebalance, or a pause, comes before the broker's answer.
+        assert_eq!(partition.placement(), expected);
+    }
+
+    #[test]
+    fn lag_is_unknown_while_nobody_tells_where_the_log_ends() {
+        let mut partition = at(10);
+        partition.log_end = Some(30);
+        partition.leaderless = true;
+        assert_eq!(partition.lag(), None);
+        partition.leaderless = false;
+        partition.refused = Some(("TopicAuthorizationFailed".to_owned(), Instant::now()));
+        assert_eq!(partition.lag(), None);
+        partition.reached_end(30);
+        assert!(partition.refused.is_none());
+        assert_eq!(partition.lag(), Some(0));
     }
 
     #[test]

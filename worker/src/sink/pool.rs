@@ -7,11 +7,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use stockpipeline::plan::{Plan, PlannedObject};
 
 use super::work::{Ticket, Work};
 use crate::batch::{Buffer, Full, Push, Seal};
+use crate::pieces::Pieces;
 use crate::source::Message;
 
 /// One thing to do.
@@ -23,6 +23,8 @@ pub(super) enum Job {
         messages: VecDeque<Message>,
         /// Last offset that belongs into the buffer, where a plan says so.
         until: Option<i64>,
+        /// Last offset whose record has been counted where it is a dead letter.
+        counted: Option<i64>,
     },
     /// Makes the objects of a buffer; `plan` has everything but the objects, or is the plan to execute again.
     Encode { ticket: Ticket, buffer: Box<Buffer>, plan: Plan, origin: Origin },
@@ -48,12 +50,14 @@ pub(super) struct Filled {
     pub(super) full: Option<Full>,
     /// Whether a record behind `until` was met.
     pub(super) passed: bool,
+    /// Dead letters behind `counted`.
+    pub(super) new_letters: u64,
 }
 
 /// The bytes of one object of a plan.
 pub(super) struct Body {
     pub(super) object: PlannedObject,
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Pieces,
 }
 
 /// The encoder threads; they end when the pool is dropped.
@@ -98,7 +102,7 @@ fn serve(jobs: &Mutex<Receiver<Job>>, done: &Sender<Work>) {
         let next = jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
         let work = match job {
-            Job::Fill { ticket, buffer, messages, until } => Work::Filled(ticket, fill(buffer, messages, until)),
+            Job::Fill { ticket, buffer, messages, until, counted } => Work::Filled(ticket, fill(buffer, messages, until, counted)),
             Job::Encode { ticket, buffer, plan, origin } => encode(ticket, *buffer, plan, origin),
         };
         if done.send(work).is_err() {
@@ -107,9 +111,13 @@ fn serve(jobs: &Mutex<Receiver<Job>>, done: &Sender<Work>) {
     }
 }
 
-fn fill(mut buffer: Box<Buffer>, mut messages: VecDeque<Message>, until: Option<i64>) -> Filled {
+fn fill(mut buffer: Box<Buffer>, mut messages: VecDeque<Message>, until: Option<i64>, counted: Option<i64>) -> Filled {
     let (mut last, mut full, mut passed) = (None, None, false);
+    let mut letters_before = None;
     while let Some(message) = messages.front() {
+        if letters_before.is_none() && counted.is_none_or(|counted| message.offset() > counted) {
+            letters_before = Some(buffer.counts().letters());
+        }
         if until.is_some_and(|until| message.offset() > until) {
             passed = true;
             break;
@@ -127,7 +135,8 @@ fn fill(mut buffer: Box<Buffer>, mut messages: VecDeque<Message>, until: Option<
     // `last` holds only the newest message: earlier ones were dropped as it was overwritten.
     let last = last.map(|message| (message.offset(), message.leader_epoch()));
     let rest_bytes = messages.iter().map(Message::bytes).sum();
-    Filled { buffer, rest: messages, rest_bytes, last, full, passed }
+    let new_letters = letters_before.map_or(0, |before| buffer.counts().letters() - before);
+    Filled { buffer, rest: messages, rest_bytes, last, full, passed, new_letters }
 }
 
 fn encode(ticket: Ticket, buffer: Buffer, mut plan: Plan, origin: Origin) -> Work {

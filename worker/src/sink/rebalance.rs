@@ -8,7 +8,7 @@ use stockpipeline::plan::SealReason;
 use super::conductor::Conductor;
 use super::lookup::{LookupError, Start, Watermarks};
 use super::partition::{Partition, Phase};
-use super::work::{Ticket, Work};
+use super::work::{Cause, Ticket, Work};
 use super::{RELEASE_LIMIT, SinkError, ledger_reason};
 use crate::batch::{Buffer, Limits};
 use crate::error::line;
@@ -19,6 +19,9 @@ use crate::status::Reason;
 
 /// Pause before a result that has to wait for a release is looked at again.
 const LATER: Duration = Duration::from_millis(50);
+
+/// What to do about a log that was cut.
+const CUT_REMEDY: &str = "make the topic again, which gives it a new epoch, or restore the log and bump spec.lifecycle.restartNonce";
 
 /// Partitions that the group waits for.
 pub(super) struct Release {
@@ -69,9 +72,7 @@ impl Conductor {
         let Watermarks { low, high } = start.watermarks;
         let seen = start.replay.as_ref().map_or(start.first, |plan| plan.last + 1);
         if high < seen {
-            let message = format!(
-                "the topic's log ends at offset {high}, but the ledger has seen it up to {seen}; restore the topic, or make it again so that it gets a new epoch"
-            );
+            let message = format!("the topic's log ends at offset {high}, but the ledger has seen it up to {seen}; {CUT_REMEDY}");
             self.stop(ticket.partition, Reason::TopicTruncated, message);
             return Ok(());
         }
@@ -87,6 +88,7 @@ impl Conductor {
             Some(plan) => Buffer::new(Arc::new(plan.rules.clone()), ticket.partition, Limits::NONE),
             None => self.buffer(ticket.partition),
         };
+        let sealed_at_micros = start.finished.as_ref().map(|(plan, _)| plan.sealed_at_micros);
         let (draining, embedded) = (self.draining.is_some(), self.context.epoch.is_some());
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         partition.start_range(start.first, buffer);
@@ -106,8 +108,15 @@ impl Conductor {
         if draining {
             partition.stop_taking(SealReason::Shutdown);
         }
-        tracing::info!(partition = ticket.partition, position, replay = partition.replay.is_some(), "partition goes on");
+        let is_settled = partition.replay.is_none();
+        tracing::info!(partition = ticket.partition, position, replay = !is_settled, "partition goes on");
+        if is_settled {
+            self.report.heal(ticket.partition);
+        }
         self.report.durable(ticket.partition, start.first);
+        if let Some(sealed_at_micros) = sealed_at_micros {
+            self.report.committed_before(sealed_at_micros / 1_000);
+        }
         self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
     }
 
@@ -118,23 +127,25 @@ impl Conductor {
         self.source.seek(&placements);
     }
 
-    /// Asks for the watermarks of a partition whose position the broker no longer has.
-    pub(super) fn measure(&mut self, id: i32) {
-        let Some(partition) = self.partitions.get_mut(&id).filter(|partition| partition.phase == Phase::Active) else { return };
+    /// Asks for the watermarks of a partition whose position the broker does not have, or no longer as it was.
+    pub(super) fn measure(&mut self, id: i32, cause: Cause) {
+        // One that leaves takes nothing any more; its next owner looks where the log starts.
+        let measurable = |partition: &&mut Partition| partition.phase == Phase::Active && partition.leaving.is_none();
+        let Some(partition) = self.partitions.get_mut(&id).filter(measurable) else { return };
         partition.phase = Phase::Measuring;
         let ticket = Ticket { partition: id, generation: partition.generation };
         let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
         // Not among `tasks`: the delivery of what was sealed before goes on beside it.
         self.runtime.spawn(async move {
             let watermarks = lookup.watermarks(id).await;
-            super::rotation::report(&sender, Work::Measured(ticket, watermarks));
+            super::rotation::report(&sender, Work::Measured(ticket, cause, watermarks));
         });
     }
 
-    pub(super) fn measured(&mut self, ticket: Ticket, result: Result<Watermarks, LookupError>) -> Result<(), SinkError> {
+    pub(super) fn measured(&mut self, ticket: Ticket, cause: Cause, result: Result<Watermarks, LookupError>) -> Result<(), SinkError> {
         if !self.releases.is_empty() {
             // An assignment changed now would answer the group in place of the release.
-            self.later(Work::Measured(ticket, result));
+            self.later(Work::Measured(ticket, cause, result));
             return Ok(());
         }
         let watermarks = match result {
@@ -147,11 +158,13 @@ impl Conductor {
         };
         let Some(partition) = self.current(ticket) else { return Ok(()) };
         let next = partition.next;
+        if cause == Cause::Truncated {
+            let message = format!("the broker has cut the log below what was read; {CUT_REMEDY}");
+            self.stop(ticket.partition, Reason::TopicTruncated, message);
+            return Ok(());
+        }
         if watermarks.high < next {
-            let message = format!(
-                "the topic's log ends at offset {}, but it was read up to {next}; restore the topic, or make it again so that it gets a new epoch",
-                watermarks.high
-            );
+            let message = format!("the topic's log ends at offset {}, but it was read up to {next}; {CUT_REMEDY}", watermarks.high);
             self.stop(ticket.partition, Reason::TopicTruncated, message);
             return Ok(());
         }
@@ -159,8 +172,11 @@ impl Conductor {
         partition.paused = false;
         let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
-        // The record before the position is gone, and with it what its leader says of the log.
-        partition.epoch = None;
+        // The record before the position is gone, and with it what its leader says of the log; unless it was only asked for again.
+        let epoch = partition.epoch.take();
+        if partition.blocked_at.take().is_some() && position == next {
+            partition.unchecked_epoch = partition.unchecked_epoch.or(epoch);
+        }
         partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
         if watermarks.low > known_end {
             self.report.data_loss(ticket.partition, known_end, watermarks.low);
@@ -205,6 +221,7 @@ impl Conductor {
     pub(super) fn lost(&mut self, partitions: &[i32]) -> Result<(), SinkError> {
         tracing::warn!(?partitions, "partitions are lost: the membership of the group has ended");
         self.context.metrics.rebalanced(Rebalance::Lost);
+        self.report.lost();
         let mut gone = partitions.to_vec();
         gone.extend(self.releases.drain(..).flat_map(|release| release.partitions));
         gone.sort_unstable();
@@ -234,7 +251,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Stops a partition until a person has looked; the others go on.
+    /// Stops a partition until what was found is mended; the others go on. It is looked up anew now and then.
     pub(super) fn stop(&mut self, id: i32, reason: Reason, message: String) {
         tracing::error!(partition = id, reason = reason.label(), message, "partition is stopped");
         self.forget_work(id);
@@ -242,6 +259,7 @@ impl Conductor {
         let (generation, buffer) = (self.generations, self.buffer(id));
         if let Some(partition) = self.partitions.get_mut(&id) {
             *partition = partition.stopped(Phase::Stopped(reason), generation, buffer, Instant::now());
+            partition.stopped_at = Some(Instant::now());
             if partition.assigned {
                 self.source.pause(&[id]);
             }

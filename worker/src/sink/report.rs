@@ -10,7 +10,6 @@ use stockpipeline::plan::{Plan, ZoneName};
 use super::Context;
 use super::budget::Budget;
 use super::partition::{Flight, Partition, Phase};
-use crate::batch::Counts;
 use crate::clock::{boottime_millis, wall_millis};
 use crate::error::Class;
 use crate::metrics::MemoryClass;
@@ -20,12 +19,23 @@ use crate::store::Trouble;
 
 /// How often the status is replaced.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
-/// How long Kafka counts as failing after its client has reported trouble; the client repeats what lasts.
+/// How long Kafka counts as failing after its client has reported trouble of the connection; the client repeats what lasts.
 const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 /// How long memory may be used up before the status says so.
 const HALTED_LIMIT: Duration = Duration::from_secs(20);
 /// Window of the dead-letter rate.
 const RATE_WINDOW: Duration = Duration::from_mins(1);
+
+/// What the group says of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Membership {
+    /// It has never answered.
+    Joining,
+    /// It has answered with an assignment, an empty one included.
+    Joined,
+    /// It has ended our membership, and not answered since.
+    Lost,
+}
 
 /// Collects what is shown.
 pub(super) struct Reporter {
@@ -33,17 +43,21 @@ pub(super) struct Reporter {
     epoch: String,
     kafka: Dependency,
     s3: Dependency,
-    /// When Kafka last reported trouble, and whether the group has ever given us partitions.
+    /// When Kafka last reported trouble.
     trouble_at: Option<Instant>,
-    joined: bool,
+    membership: Membership,
     topic: Option<TopicReport>,
     last_error: Option<Failure>,
     data_loss: Option<Failure>,
     held: Option<Failure>,
     halted_since: Option<Instant>,
     stopped: BTreeMap<i32, Failure>,
+    /// Partitions that wait at records that cannot be read: their offset, and what is said of it.
+    unreadable: BTreeMap<i32, (i64, Failure)>,
     /// Dead letters of the last minute: when and how many.
     letters: VecDeque<(Instant, u64)>,
+    /// Last offset of each partition that was looked at for dead letters, kept when the partition goes: its records may come again.
+    counted: BTreeMap<i32, i64>,
     fetched_bytes: usize,
     committed_records: u64,
     dead_letters: u64,
@@ -61,14 +75,16 @@ impl Reporter {
             kafka: status.kafka,
             s3: status.s3.unwrap_or_default(),
             trouble_at: None,
-            joined: false,
+            membership: Membership::Joining,
             topic: status.topic.clone(),
             last_error: status.last_error.clone(),
             data_loss: None,
             held: None,
             halted_since: None,
             stopped: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             letters: VecDeque::new(),
+            counted: BTreeMap::new(),
             fetched_bytes: 0,
             committed_records: 0,
             dead_letters: 0,
@@ -103,6 +119,7 @@ impl Reporter {
     pub(super) fn forget(&mut self, context: &Context, partition: i32) {
         self.durable.remove(&partition);
         self.stopped.remove(&partition);
+        self.unreadable.remove(&partition);
         context.metrics.forget_partition(partition);
     }
 
@@ -110,6 +127,32 @@ impl Reporter {
         let class = if reason == Reason::PlanMismatch { Class::Bug } else { Class::External };
         self.stopped.insert(partition, Failure { class, reason, message, at_millis: wall_millis() });
         self.published_at = None;
+    }
+
+    /// Notes that what comes next in a partition cannot be read. It is shown until the partition has gone on behind it.
+    pub(super) fn unreadable(&mut self, context: &Context, partition: i32, offset: i64, detail: &str) {
+        let topic = &context.pipeline.kafka.topic.name;
+        let message = format!(
+            "topic {topic:?}, partition {partition}: the records at offset {offset} cannot be read ({detail}). What is before them is stored, \
+             nothing behind them is taken. Let a replica lead the partition that has them whole, or give them up with kafka-delete-records, \
+             which counts as DataLoss; the sink asks for them again every few seconds"
+        );
+        let known = self.unreadable.get(&partition).filter(|(at, _)| *at == offset).map(|(_, failure)| failure.at_millis);
+        if known.is_none() {
+            tracing::error!(topic, partition, offset, detail, "records cannot be read: the partition waits at them");
+        }
+        let at_millis = known.unwrap_or_else(wall_millis);
+        let failure = Failure { class: Class::External, reason: Reason::RecordsUnreadable, message, at_millis };
+        self.unreadable.insert(partition, (offset, failure));
+        self.published_at = None;
+    }
+
+    /// Notes that a partition goes on that may have been stopped.
+    pub(super) fn heal(&mut self, partition: i32) {
+        if self.stopped.remove(&partition).is_some() {
+            tracing::info!(partition, "what had stopped the partition is gone");
+            self.published_at = None;
+        }
     }
 
     /// Notes offsets that the broker dropped before they were stored.
@@ -142,11 +185,11 @@ impl Reporter {
     }
 
     pub(super) fn kafka_failed(&mut self, context: &Context, message: &str, authentication: bool) {
-        let now = wall_millis();
         let (class, reason) = if authentication { (Class::User, Reason::AuthFailed) } else { (Class::External, Reason::BrokerUnreachable) };
-        self.kafka.failed(now);
+        let failure = Failure { class, reason, message: context.clients.scrub(message), at_millis: wall_millis() };
+        self.kafka.failed(failure.at_millis);
         self.trouble_at = Some(Instant::now());
-        self.last_error = Some(Failure { class, reason, message: context.clients.scrub(message), at_millis: now });
+        self.last_error = Some(failure);
     }
 
     pub(super) fn observed(&mut self, context: &Context, seen: &Observation) {
@@ -156,16 +199,20 @@ impl Reporter {
         context.metrics.set_throttle_seconds(throttle.as_secs_f64());
     }
 
-    pub(super) fn sealed(context: &Context, counts: &Counts) {
-        context.metrics.dead_letters(&counts.dead_letters);
-        context.metrics.late_records(counts.late_rows);
-        context.metrics.unknown_fields(counts.unknown_fields);
+    /// Returns the last offset of a partition whose dead letters are counted.
+    pub(super) fn counted_letters(&self, partition: i32) -> Option<i64> {
+        self.counted.get(&partition).copied()
+    }
+
+    /// Notes up to which offset the dead letters of a partition are counted.
+    pub(super) fn letters_counted(&mut self, partition: i32, last: i64) {
+        let counted = self.counted.entry(partition).or_insert(last);
+        *counted = last.max(*counted);
     }
 
     /// Notes new dead letters; true when their rate is above the pipeline's limit.
     pub(super) fn dead_letters(&mut self, context: &Context, new: u64, now: Instant) -> bool {
         if new > 0 {
-            self.dead_letters += new;
             self.letters.push_back((now, new));
         }
         while self.letters.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
@@ -186,11 +233,20 @@ impl Reporter {
         true
     }
 
+    /// Notes when a plan was sealed that was found completed: its commit came soon after.
+    pub(super) fn committed_before(&mut self, sealed_at_millis: i64) {
+        self.last_commit_millis = self.last_commit_millis.max(Some(sealed_at_millis));
+    }
+
     pub(super) fn completed(&mut self, context: &Context, plan: &Plan, flight: &Flight) {
         let records = |zone| flight.objects.iter().filter(|object| object.0 == zone).map(|object| object.1).sum::<u64>();
         // A benchmark of the raw path alone has no rows.
         self.committed_records += (records(ZoneName::Processed) + records(ZoneName::DeadLetters)).max(records(ZoneName::Raw));
+        self.dead_letters += records(ZoneName::DeadLetters);
         self.last_commit_millis = Some(wall_millis());
+        context.metrics.dead_letters(&flight.counts.dead_letters);
+        context.metrics.late_records(flight.counts.late_rows);
+        context.metrics.unknown_fields(flight.counts.unknown_fields);
         let hive = flight.objects.iter().filter(|object| object.0 == ZoneName::Processed).count();
         context.metrics.sealed(plan.reason, hive);
         for &(zone, rows, bytes) in &flight.objects {
@@ -208,10 +264,14 @@ impl Reporter {
         self.published_at = Some(now);
         let now_millis = wall_millis();
         let troubled = self.trouble_at.is_some_and(|at| now.duration_since(at) < TROUBLE_LASTS);
-        if context.contact.age() < context.session_timeout && !troubled {
+        let refused = partitions.values().find_map(|partition| partition.refused.as_ref());
+        if let Some((message, _)) = refused {
+            self.kafka_failed(context, &format!("the brokers refuse records of the topic: {message}; allow READ on it"), true);
+        } else if context.contact.age() < context.session_timeout && !troubled {
             context.clients.context().succeeded();
             self.kafka.succeeded(now_millis);
         }
+        self.unreadable.retain(|id, (offset, _)| partitions.get(id).is_some_and(|partition| partition.known_end() <= *offset));
         gauges(context, partitions, now_millis, self.fetched_bytes);
         let mut status = Status {
             state: self.state(partitions, draining),
@@ -220,7 +280,7 @@ impl Reporter {
             s3: Some(self.s3),
             last_error: self.last_error.clone(),
             fatal: self.stopped.values().next().cloned(),
-            paused: self.held.clone().or_else(|| self.memory_pressure(budget, now, now_millis)),
+            paused: self.paused(budget, now, now_millis),
             sink: Some(self.sink_status(context, partitions)),
             ..(*context.status.read()).clone()
         };
@@ -228,6 +288,12 @@ impl Reporter {
         self.s3 = status.s3.unwrap_or_default();
         self.last_error.clone_from(&status.last_error);
         context.status.replace(status);
+    }
+
+    fn paused(&mut self, budget: &Budget, now: Instant, now_millis: i64) -> Option<Failure> {
+        let pressure = self.memory_pressure(budget, now, now_millis);
+        let unreadable = self.unreadable.values().next().map(|(_, failure)| failure.clone());
+        self.held.clone().or(unreadable).or(pressure)
     }
 
     /// Says that memory is used up, once that has lasted: a sink that catches up meets its budget now and then.
@@ -247,20 +313,27 @@ impl Reporter {
 
     /// Notes that the group has answered with an assignment, an empty one included.
     pub(super) fn joined(&mut self) {
-        self.joined = true;
+        self.membership = Membership::Joined;
+        self.published_at = None;
+    }
+
+    /// Notes that the group has ended the membership; nothing is consumed until it answers again.
+    pub(super) fn lost(&mut self) {
+        self.membership = Membership::Lost;
+        self.published_at = None;
     }
 
     /// Returns whether the group has ever answered with an assignment.
     pub(super) fn has_joined(&self) -> bool {
-        self.joined
+        self.membership != Membership::Joining
     }
 
     fn state(&self, partitions: &BTreeMap<i32, Partition>, draining: bool) -> State {
-        match (draining, self.joined) {
-            (true, _) => State::Draining,
-            (false, false) => State::Joining,
-            (false, true) if partitions.is_empty() => State::Idle,
-            (false, true) => State::Running,
+        match self.membership {
+            _ if draining => State::Draining,
+            Membership::Joining | Membership::Lost => State::Joining,
+            Membership::Joined if partitions.is_empty() => State::Idle,
+            Membership::Joined => State::Running,
         }
     }
 
@@ -329,6 +402,7 @@ fn partition_status(partition: &Partition) -> PartitionStatus {
     let state = match partition.phase {
         Phase::Looking | Phase::Measuring => PartitionState::Resuming,
         Phase::Stopped(_) => PartitionState::Stopped,
+        Phase::Active if partition.blocked_at.is_some() => PartitionState::Stopped,
         Phase::Active if partition.leaving.is_some() => PartitionState::Releasing,
         Phase::Active if partition.replay.is_some() => PartitionState::Replaying,
         Phase::Active if partition.flight.is_some() => PartitionState::Writing,

@@ -34,6 +34,7 @@ impl Conductor {
             self.end_of_source(id);
             self.seal(id, now);
             self.fill(id);
+            self.ask_again(id, now);
             self.pace(id);
             self.mark_done(id, now);
             self.clean_up(id, now);
@@ -48,12 +49,11 @@ impl Conductor {
         let messages = std::mem::take(&mut partition.pending);
         partition.pending_bytes = 0;
         let until = partition.replay.as_ref().map(|plan| plan.last);
-        self.pool.submit(Job::Fill { ticket, buffer, messages, until });
+        self.pool.submit(Job::Fill { ticket, buffer, messages, until, counted: self.report.counted_letters(id) });
     }
 
     pub(super) fn filled(&mut self, ticket: Ticket, filled: Filled) {
         let now = Instant::now();
-        let dead_letters: u64 = filled.buffer.counts().dead_letters.values().sum();
         let Some(partition) = self.current(ticket) else { return };
         if filled.last.is_some() {
             partition.buffered = filled.last;
@@ -62,16 +62,11 @@ impl Conductor {
         partition.slot = Slot::Idle(filled.buffer);
         partition.full = filled.full;
         partition.replay_passed |= filled.passed;
-        if partition.leaving.is_none() {
-            let mut rest = filled.rest;
-            rest.append(&mut partition.pending);
-            partition.pending = rest;
-            partition.pending_bytes += filled.rest_bytes;
-        }
-        let new = dead_letters.saturating_sub(partition.dead_letters);
-        partition.dead_letters = dead_letters;
-        if partition.replay.is_none() && self.report.dead_letters(&self.context, new, now) {
-            self.held = true;
+        partition.take_rest(filled.rest, filled.rest_bytes);
+        let is_new = partition.replay.is_none();
+        if let Some((last, _)) = filled.last.filter(|_| is_new) {
+            self.report.letters_counted(ticket.partition, last);
+            self.held |= self.report.dead_letters(&self.context, filled.new_letters, now);
         }
     }
 
@@ -100,11 +95,11 @@ impl Conductor {
         let ticket = Ticket { partition: id, generation: partition.generation };
         let Some(buffer) = partition.take_buffer() else { return };
         let (bytes, encoding_bytes) = (buffer.memory_bytes(), buffer.encoding_bytes());
-        partition.flight = Some(Flight { bytes, encoding_bytes, oldest_millis: partition.oldest_millis, ..Flight::default() });
+        let counts = buffer.counts().clone();
+        partition.flight = Some(Flight { bytes, encoding_bytes, oldest_millis: partition.oldest_millis, counts, ..Flight::default() });
         partition.replay = None;
         partition.replay_passed = false;
         partition.start_range(plan.last + 1, replacement);
-        super::report::Reporter::sealed(&self.context, buffer.counts());
         self.pool.submit(Job::Encode { ticket, buffer, plan, origin });
     }
 
@@ -217,6 +212,7 @@ impl Conductor {
         partition.completed_at = Instant::now();
         partition.completed = Some((Arc::clone(plan), false));
         partition.settle_end();
+        self.report.heal(ticket.partition);
         self.note_durable(ticket);
         self.context.failpoints.hit(Point::CommitSent);
         self.context.failpoints.hit(Point::Committed);
@@ -243,7 +239,7 @@ impl Conductor {
         if (partition.should_pause() || partition.throttled) && !partition.paused {
             partition.paused = true;
             self.source.pause(&[id]);
-        } else if partition.paused && !partition.throttled && partition.phase == Phase::Active && partition.pending.is_empty() {
+        } else if partition.paused && !partition.throttled && partition.takes() && partition.pending.is_empty() {
             partition.paused = false;
             self.source.resume(partition.placement());
         }

@@ -143,7 +143,7 @@ impl Starter<'_> {
     fn identity(&self, client: &Client) -> Option<TopicIdentity> {
         self.topic()?;
         let pipeline = &self.context.pipeline;
-        self.ask("the topic's id", || kafka::topic_id(client.client(), &pipeline.kafka.topic.name, BROKER_TIMEOUT))
+        self.ask(client, "the topic's id", || kafka::topic_id(client.client(), &pipeline.kafka.topic.name, BROKER_TIMEOUT))
     }
 
     /// Waits until the topic is there, made by us or by whoever may.
@@ -174,7 +174,7 @@ impl Starter<'_> {
             }
         }
         let topic = &self.context.pipeline.kafka.topic.name;
-        let partitions = self.ask("the topic's partitions", || {
+        let partitions = self.ask(client, "the topic's partitions", || {
             let metadata = client.fetch_metadata(Some(topic), BROKER_TIMEOUT)?;
             let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
             // A topic that was made just now is not known to every broker yet.
@@ -182,12 +182,12 @@ impl Starter<'_> {
         });
         let Some(partitions) = partitions else { return Ok(None) };
         let ids: Vec<i32> = (0..i32::try_from(partitions).unwrap_or(i32::MAX)).collect();
-        let Some(marked) = self.ask("the group's offsets", || marked_offsets(client, topic, &ids, ledger.keys().epoch())) else {
+        let Some(marked) = self.ask(client, "the group's offsets", || marked_offsets(client, topic, &ids, ledger.keys().epoch())) else {
             return Ok(None);
         };
         let Some(checked) = self.check_new(ledger, &marked) else { return Ok(None) };
         checked?;
-        let Some(starts) = self.ask("the first offsets", || self.starts(client, &ids, &marked)) else { return Ok(None) };
+        let Some(starts) = self.ask(client, "the first offsets", || self.starts(client, &ids, &marked)) else { return Ok(None) };
         let root = Root {
             version: PLAN_VERSION,
             cluster_id: identity.as_ref().map(|identity| identity.cluster_id.clone()),
@@ -244,9 +244,15 @@ impl Starter<'_> {
         raw.into_iter().chain(processed).chain([rules.dead_letters.prefix.as_str()]).collect()
     }
 
-    /// Returns the first offset of each partition's chain: a marked one (of an accepted loss), else by `startFrom`.
+    /// Returns the first offset of each partition's chain: a marked one (of an accepted loss), else by `startFrom`. What the log has lost
+    /// behind a mark is found, and told, when the partition is looked up.
     fn starts(&self, client: &Client, partitions: &[i32], marked: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let topic = &self.context.pipeline.kafka.topic.name;
+        let mut logs = BTreeMap::new();
+        for &partition in partitions {
+            logs.insert(partition, kafka::watermarks(client.client(), topic, partition, BROKER_TIMEOUT)?);
+        }
+        // Asked behind the ends of the logs: a record that comes between both questions lies behind an end that is started from.
         let from_times: BTreeMap<i32, Option<i64>> = match self.context.pipeline.sink.start_from {
             StartFrom::Timestamp(millis) => {
                 let times: Vec<(i32, i64)> = partitions.iter().map(|&partition| (partition, millis)).collect();
@@ -254,23 +260,22 @@ impl Starter<'_> {
             }
             StartFrom::Earliest | StartFrom::Latest => BTreeMap::new(),
         };
-        let mut starts = BTreeMap::new();
-        for &partition in partitions {
-            let (low, high) = kafka::watermarks(client.client(), topic, partition, BROKER_TIMEOUT)?;
-            let wanted = match self.context.pipeline.sink.start_from {
-                StartFrom::Earliest => low,
-                StartFrom::Latest => high,
-                StartFrom::Timestamp(_) => from_times.get(&partition).copied().flatten().unwrap_or(high),
-            };
-            starts.insert(partition, marked.get(&partition).copied().unwrap_or(wanted).max(low));
-        }
-        Ok(starts)
+        let start_from = self.context.pipeline.sink.start_from;
+        let first = |(partition, log): (i32, (i64, i64))| {
+            let found = from_times.get(&partition).copied().flatten();
+            (partition, marked.get(&partition).copied().unwrap_or_else(|| unmarked_start(start_from, log, found)))
+        };
+        Ok(logs.into_iter().map(first).collect())
     }
 
     /// Asks a broker until it answers; None when the sink was asked to stop.
-    fn ask<T, E: std::fmt::Display>(&self, what: &str, mut question: impl FnMut() -> Result<T, E>) -> Option<T> {
+    fn ask<T, E: std::fmt::Display>(&self, client: &Client, what: &str, mut question: impl FnMut() -> Result<T, E>) -> Option<T> {
         loop {
             self.context.status.beat(boottime_millis());
+            // Tokens are given in a client's poll alone, and without one no broker is connected to. Nothing is assigned: no record comes.
+            if let Some(Err(error)) = client.poll(Duration::ZERO) {
+                tracing::debug!(%error, "event of the client that starts the sink");
+            }
             match question() {
                 Ok(answer) => {
                     self.context.contact.renew();
@@ -341,4 +346,26 @@ fn marked_offsets(client: &Client, topic: &str, partitions: &[i32], epoch: &Epoc
         Some((committed.partition, hint.next))
     });
     Ok(marked.collect())
+}
+
+/// Returns where a partition starts whose log reaches from `low` to `high`; `found` is the first record of the wanted time that there was
+/// when the broker was asked, behind them.
+fn unmarked_start(start_from: StartFrom, (low, high): (i64, i64), found: Option<i64>) -> i64 {
+    match start_from {
+        StartFrom::Earliest => low,
+        StartFrom::Latest => high,
+        StartFrom::Timestamp(_) => found.unwrap_or(high).max(low),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_by_time_is_the_record_found_or_the_end_as_it_was_before() {
+        let at = |found| unmarked_start(StartFrom::Timestamp(1), (5, 9), found);
+        assert_eq!((at(Some(7)), at(Some(12)), at(Some(3)), at(None)), (7, 12, 5, 9));
+        assert_eq!((unmarked_start(StartFrom::Earliest, (5, 9), None), unmarked_start(StartFrom::Latest, (5, 9), None)), (5, 9));
+    }
 }

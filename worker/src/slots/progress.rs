@@ -14,6 +14,8 @@ use tracing::{debug, warn};
 use super::{ProgressRecord, ReplayId};
 use crate::kafka::{Clients, Context, KafkaError, refusal, watermarks};
 
+mod rows;
+
 /// Offsets that are looked at first: the newest record of a replay that runs is among them.
 const FIRST_TAIL: i64 = 64;
 /// How many times as much each further look takes.
@@ -43,6 +45,8 @@ pub struct Found {
     pub row: Option<u64>,
     /// Fingerprint of another content under the same name, where the replay itself has no record.
     pub other_content: Option<String>,
+    /// Whether any replay into this incarnation of the topic has a record.
+    pub has_records: bool,
 }
 
 /// A search that did not end with an answer.
@@ -203,8 +207,9 @@ fn note(found: &mut Found, wanted: &ProgressRecord, payload: Option<&[u8]>) {
             return;
         }
     };
+    found.has_records |= record.epoch == wanted.epoch;
     if record.replay == wanted.replay {
-        *found = Found { row: Some(found.row.map_or(record.row, |row| row.max(record.row))), other_content: None };
+        *found = Found { row: Some(found.row.map_or(record.row, |row| row.max(record.row))), other_content: None, ..*found };
     } else if found.row.is_none() && record.epoch == wanted.epoch && record.uri == wanted.uri && record.fingerprint != wanted.fingerprint {
         found.other_content = Some(record.fingerprint);
     }
@@ -259,14 +264,15 @@ mod tests {
     #[test]
     fn last_record_of_the_replay_wins_and_other_content_of_its_source_is_seen() {
         let wanted = record("r", "e", "u", "f", 0);
+        let found = |row, other_content: Option<&str>| Found { row, other_content: other_content.map(str::to_owned), has_records: true };
         let cases: Vec<(Vec<ProgressRecord>, Found)> = vec![
             (vec![], Found::default()),
-            (vec![record("r", "e", "u", "f", 5), record("r", "e", "u", "f", 9)], Found { row: Some(9), other_content: None }),
-            (vec![record("q", "e", "u", "g", 5)], Found { row: None, other_content: Some("g".to_owned()) }),
-            (vec![record("q", "e", "u", "g", 5), record("r", "e", "u", "f", 1)], Found { row: Some(1), other_content: None }),
-            (vec![record("q", "e", "v", "g", 5)], Found::default()),
+            (vec![record("r", "e", "u", "f", 5), record("r", "e", "u", "f", 9)], found(Some(9), None)),
+            (vec![record("q", "e", "u", "g", 5)], found(None, Some("g"))),
+            (vec![record("q", "e", "u", "g", 5), record("r", "e", "u", "f", 1)], found(Some(1), None)),
+            (vec![record("q", "e", "v", "g", 5)], found(None, None)),
             (vec![record("q", "other", "u", "g", 5)], Found::default()),
-            (vec![record("q", "e", "u", "f", 5)], Found::default()),
+            (vec![record("q", "e", "u", "f", 5)], found(None, None)),
         ];
         for (records, expected) in cases {
             let mut found = Found::default();

@@ -8,6 +8,7 @@
 //! Every object is one PUT (S3 takes 5 GiB in one; a plan's objects are far smaller). There are no multipart uploads, so
 //! none can be left behind. Bodies are signed only where the connection isn't TLS; a CRC32 that the server checks goes along.
 
+mod body;
 mod client;
 mod failure;
 mod listing;

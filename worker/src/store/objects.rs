@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{BuildError, SdkError};
-use aws_sdk_s3::primitives::{ByteStream, ByteStreamError, DateTime};
+use aws_sdk_s3::primitives::{ByteStreamError, DateTime};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 use bytes::Bytes;
 
+use super::body::Body;
 use super::failure::{self, Failure, Reason, reason};
 use super::retry::{Act, Attempt, Effect};
 use super::{Credentials, ObjectInfo, Put, Store, StoreError};
+use crate::pieces::Pieces;
 
 /// Most keys of one `DeleteObjects` request.
 const DELETE_KEYS: usize = 1_000;
@@ -19,7 +21,7 @@ const DELETE_KEYS: usize = 1_000;
 /// An object on its way into the bucket.
 pub(super) struct NewObject<'a> {
     pub(super) key: &'a str,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
     pub(super) content_type: &'a str,
     pub(super) metadata: &'a BTreeMap<String, String>,
 }
@@ -87,13 +89,20 @@ impl Store {
     pub async fn put_if_absent(
         &self,
         key: &str,
-        body: Bytes,
+        body: impl Into<Pieces>,
         content_type: &str,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Put, StoreError> {
         let act = Act { operation: "PutObject", key, effect: Effect::Write };
-        let object = NewObject { key, body, content_type, metadata };
+        let object = NewObject { key, body: self.body(body.into()), content_type, metadata };
         self.run(act, |client| self.attempt_put(client, &object)).await
+    }
+
+    /// Returns the body of a PUT to this store.
+    pub(super) fn body(&self, pieces: Pieces) -> Body {
+        let settings = &self.inner.settings;
+        let is_signed = !settings.has_tls() && !matches!(settings.credentials, Credentials::Anonymous);
+        if is_signed { Body::signed(pieces) } else { Body::unsigned(pieces) }
     }
 
     pub(super) async fn attempt_put(&self, client: Client, object: &NewObject<'_>) -> Attempt<Put> {
@@ -106,16 +115,13 @@ impl Store {
             .if_none_match("*")
             .content_type(object.content_type)
             .set_metadata(Some(metadata))
-            .body(ByteStream::from(object.body.clone()));
+            .checksum_crc32(&object.body.crc32)
+            .body(object.body.stream());
         if let Some(kms_key) = &settings.kms_key_arn {
             // A bucket key saves nearly every request to KMS.
             request = request.server_side_encryption(ServerSideEncryption::AwsKms).ssekms_key_id(kms_key).bucket_key_enabled(true);
         }
-        let mut request = request.customize();
-        if settings.has_tls() && !matches!(settings.credentials, Credentials::Anonymous) {
-            request = request.disable_payload_signing();
-        }
-        match request.send().await {
+        match request.customize().interceptor(object.body.signed.clone()).send().await {
             Ok(answer) => require_tag(answer.e_tag.as_deref()).map(|()| (Put::Stored, "200")),
             Err(error) => match Failure::of(&error) {
                 Failure { reason: Reason::Unmet, .. } => Ok((Put::Exists, "412")),

@@ -19,7 +19,8 @@ impl Store {
         let key = format!("{key}.{:016x}", self.inner.jitter.next());
         let act = Act { operation: "PutObject", key: &key, effect: Effect::Write };
         let none = BTreeMap::new();
-        let object = NewObject { key: &key, body: Bytes::from_static(b"probe"), content_type: "text/plain", metadata: &none };
+        let object =
+            NewObject { key: &key, body: self.body(Bytes::from_static(b"probe").into()), content_type: "text/plain", metadata: &none };
         let put = || {
             self.run(act, |client| async {
                 match self.attempt_put(client, &object).await {

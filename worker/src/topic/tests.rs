@@ -16,6 +16,9 @@ fn texts(texts: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn verdict_follows_from_partitions_replicas_and_configs() {
     let none = BTreeMap::new();
     let drift = [TopicDifference { name: "retention.ms".to_owned(), desired: "1".to_owned(), actual: "2".to_owned() }];
+    let policy =
+        |actual: &str| [TopicDifference { name: CLEANUP_POLICY.to_owned(), desired: "compact".to_owned(), actual: actual.to_owned() }];
+    let (deleted, both, unknown) = (policy("delete"), policy("compact,delete"), policy(""));
     let observed = |wanted| Wanted { is_managed: false, ..wanted };
     let fixed = |wanted| Wanted { partitions_are_fixed: true, ..wanted };
     let replicated = |wanted| Wanted { replication_factor: Some(3), ..wanted };
@@ -29,6 +32,10 @@ fn verdict_follows_from_partitions_replicas_and_configs() {
         (observed(wanted(&none)), found(9, 1), &drift, TopicState::Observed),
         (fixed(observed(wanted(&none))), found(9, 1), &[], TopicState::PartitionMismatch),
         (fixed(observed(wanted(&none))), found(4, 1), &drift, TopicState::Observed),
+        (fixed(observed(wanted(&none))), found(4, 1), &deleted, TopicState::ConfigDrift),
+        (fixed(observed(wanted(&none))), found(4, 1), &both, TopicState::ConfigDrift),
+        (fixed(observed(wanted(&none))), found(4, 1), &unknown, TopicState::Observed),
+        (observed(wanted(&none)), found(4, 1), &deleted, TopicState::Observed),
     ];
     for (wanted, found, differ, expected) in cases {
         let (state, message) = judge(&wanted, &found, differ, "");

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use stockpipeline::Pipeline;
 use stockpipeline::check::FieldError;
 use stockpipeline::rules::ProcessedFormat;
@@ -16,14 +17,36 @@ type Fixed = (&'static str, Option<String>);
 /// Values of fixed fields that an earlier spec had and the one in force has not, by path: they bind whoever adds the field again.
 pub type Kept = BTreeMap<String, String>;
 
-/// Returns every change that `next` may not make to the pipeline that is in force, nor to what is kept of those before.
+/// What of an accepted spec binds the next one. It stands beside the spec, so that it also binds where an operator with a stricter check
+/// no longer reads that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Values of the fixed fields that are set, by path.
+    fixed: BTreeMap<String, String>,
+    /// Partitions of the topic, where the spec names a number.
+    partitions: Option<i32>,
+    /// Name and type of each column.
+    columns: Vec<(String, String)>,
+}
+
+impl Bounds {
+    /// Returns what binds whoever follows a pipeline.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
+        let fixed = fixed(pipeline).into_iter().filter_map(|(path, value)| Some((path.to_owned(), value?)));
+        let columns = pipeline.schema.columns.iter().map(|column| (column.name.clone(), column.column_type.glue_type()));
+        Self { fixed: fixed.collect(), partitions: pipeline.kafka.topic.partitions, columns: columns.collect() }
+    }
+}
+
+/// Returns every change that `next` may not make to what is in force, nor to what is kept of those before.
 #[must_use]
-pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<FieldError> {
+pub fn forbidden(accepted: &Bounds, kept: &Kept, next: &Pipeline) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    for ((path, before), (_, after)) in fixed(accepted).into_iter().zip(fixed(next)) {
+    for (path, after) in fixed(next) {
         // A part that comes or goes is no change of it, and one that comes again is as it was.
-        if let (Some(before), Some(after)) = (before.or_else(|| kept.get(path).cloned()), after)
-            && before != after
+        if let (Some(before), Some(after)) = (accepted.fixed.get(path).or_else(|| kept.get(path)), after)
+            && *before != after
         {
             let reason = format!("was {before} and is immutable");
             errors.push(error(path, &after, reason, "set it back, or make a pipeline of another name"));
@@ -31,16 +54,16 @@ pub fn forbidden(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Vec<Field
     }
     check_partitions(accepted, next, &mut errors);
     if !next.operations.unrestricted_evolution {
-        check_columns(&accepted.schema.columns, &next.schema.columns, &mut errors);
+        check_columns(&accepted.columns, &next.schema.columns, &mut errors);
     }
     errors
 }
 
-/// Returns what is kept once `next` follows the pipeline that is in force.
+/// Returns what is kept once `next` follows what is in force.
 #[must_use]
-pub fn kept(accepted: &Pipeline, kept: &Kept, next: &Pipeline) -> Kept {
-    let gone = fixed(accepted).into_iter().zip(fixed(next)).filter(|(_, (_, after))| after.is_none());
-    gone.filter_map(|((path, before), _)| Some((path.to_owned(), before.or_else(|| kept.get(path).cloned())?))).collect()
+pub fn kept(accepted: &Bounds, kept: &Kept, next: &Pipeline) -> Kept {
+    let gone = fixed(next).into_iter().filter(|(_, after)| after.is_none());
+    gone.filter_map(|(path, _)| Some((path.to_owned(), accepted.fixed.get(path).or_else(|| kept.get(path))?.clone()))).collect()
 }
 
 fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {
@@ -72,8 +95,8 @@ fn fixed(pipeline: &Pipeline) -> Vec<Fixed> {
     ]
 }
 
-fn check_partitions(accepted: &Pipeline, next: &Pipeline, errors: &mut Vec<FieldError>) {
-    if let (Some(before), Some(after)) = (accepted.kafka.topic.partitions, next.kafka.topic.partitions)
+fn check_partitions(accepted: &Bounds, next: &Pipeline, errors: &mut Vec<FieldError>) {
+    if let (Some(before), Some(after)) = (accepted.partitions, next.kafka.topic.partitions)
         && after < before
     {
         let reason = format!("is less than {before}; Kafka cannot take partitions away");
@@ -81,26 +104,26 @@ fn check_partitions(accepted: &Pipeline, next: &Pipeline, errors: &mut Vec<Field
     }
 }
 
-fn check_columns(accepted: &[Column], next: &[Column], errors: &mut Vec<FieldError>) {
+fn check_columns(accepted: &[(String, String)], next: &[Column], errors: &mut Vec<FieldError>) {
     const REMEDY: &str = "put it back, or set spec.schema.evolution to Unrestricted";
     const COLUMNS: &str = "spec.schema.columns";
-    for (place, before) in accepted.iter().enumerate() {
-        let found = next.iter().position(|column| column.name == before.name);
+    for (place, (name, before)) in accepted.iter().enumerate() {
+        let found = next.iter().position(|column| column.name == *name);
         match found.and_then(|found| Some((found, next.get(found)?))) {
-            None => errors.push(error(COLUMNS, "", format!("no longer have {}", before.name), REMEDY)),
+            None => errors.push(error(COLUMNS, "", format!("no longer have {name}"), REMEDY)),
             Some((found, _)) if found != place => {
-                let reason = format!("have {} as number {}, not {}; columns are added at the end", before.name, found + 1, place + 1);
+                let reason = format!("have {name} as number {}, not {}; columns are added at the end", found + 1, place + 1);
                 errors.push(error(COLUMNS, "", reason, REMEDY));
             }
             Some((_, after)) => {
-                let (before, after) = (before.column_type.glue_type(), after.column_type.glue_type());
-                if before != after {
+                let after = after.column_type.glue_type();
+                if *before != after {
                     errors.push(error(&format!("{COLUMNS}[{place}].type"), &after, format!("was {before} and stays so"), REMEDY));
                 }
             }
         }
     }
-    let is_new = |column: &Column| !accepted.iter().any(|before| before.name == column.name);
+    let is_new = |column: &Column| !accepted.iter().any(|(name, _)| *name == column.name);
     for (place, column) in next.iter().enumerate().filter(|(_, column)| is_new(column) && !column.nullable) {
         let reason = format!("is false for {}, which older files do not have", column.name);
         errors.push(error(&format!("{COLUMNS}[{place}].nullable"), "", reason, "let an added column be nullable"));

@@ -110,7 +110,8 @@ fn shared_topic(one: &Claims, other: &Claims) -> Option<String> {
     (one.fills && other.fills).then(|| format!("filling topic {topic}"))
 }
 
-/// Zones may not overlap at all; ledgers of several pipelines may share a prefix, since each consumer group has keys of its own in it.
+/// Zones may not overlap at all; ledgers of several pipelines may share a prefix, since each consumer group has a folder of its own in it.
+/// Two of one group have one folder, and deleting the data of one would empty it for both.
 fn shared_prefix(one: &Claims, other: &Claims) -> Option<String> {
     if one.bucket != other.bucket || one.store != other.store {
         return None;
@@ -121,7 +122,11 @@ fn shared_prefix(one: &Claims, other: &Claims) -> Option<String> {
     let found = overlap(&one.zones, &other.zones)
         .or_else(|| overlap(&one.zones, ledger(&other.ledger)))
         .or_else(|| overlap(ledger(&one.ledger), &other.zones));
-    found.map(|prefix| format!("prefix {prefix} of bucket {}", one.bucket))
+    if let Some(prefix) = found {
+        return Some(format!("prefix {prefix} of bucket {}", one.bucket));
+    }
+    let folder = |claims: &Claims| format!("{}/{}", claims.ledger, claims.group);
+    overlaps(&folder(one), &folder(other)).then(|| format!("ledger {} of bucket {}", folder(one), one.bucket))
 }
 
 /// Returns whether one prefix is the other or lies below it.

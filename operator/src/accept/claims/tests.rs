@@ -44,7 +44,7 @@ fn told(change: impl FnOnce(&mut Value)) -> Option<String> {
 fn the_younger_is_told_what_the_older_has() {
     type Case = (fn(&mut Value), Option<&'static str>);
     let whose = "belongs to pipeline n/a, which had it first; use another one, or delete that pipeline";
-    let cases: [Case; 17] = [
+    let cases: [Case; 21] = [
         (apart, None),
         (
             |spec| (apart(spec), spec["kafka"]["topic"]["name"] = json!("ticks.us-equities")).1,
@@ -84,6 +84,30 @@ fn the_younger_is_told_what_the_older_has() {
         (|spec| prefixes(spec, "processed", "b", "c"), Some("prefix processed of bucket my-bucket")),
         (|spec| prefixes(spec, "processed/us-equities-2", "b", "c"), None),
         (|spec| prefixes(spec, "a", "b", "_stockpipeline/x"), Some("prefix _stockpipeline/x of bucket my-bucket")),
+        // Deleting the data of a pipeline empties the ledger of its consumer group.
+        (
+            |spec| {
+                prefixes(spec, "a", "b", "c");
+                spec["sink"]["ledger"]["prefix"] = json!("_stockpipeline");
+            },
+            Some("ledger _stockpipeline/us-equities-sink of bucket my-bucket"),
+        ),
+        (
+            |spec| {
+                prefixes(spec, "a", "b", "c");
+                spec["sink"]["ledger"]["prefix"] = json!("_stockpipeline/us-equities-sink");
+            },
+            Some("ledger _stockpipeline/us-equities-sink/us-equities-sink of bucket my-bucket"),
+        ),
+        (
+            |spec| {
+                prefixes(spec, "a", "b", "c");
+                spec["sink"]["ledger"]["prefix"] = json!("_stockpipeline");
+                spec["kafka"]["consumerGroup"] = json!("us-equities-sink-2");
+            },
+            None,
+        ),
+        (|spec| (apart(spec), spec["sink"]["ledger"]["prefix"] = json!("_stockpipeline")).1, None),
         (|spec| (apart(spec), spec["glue"]["database"]["name"] = json!("market_data")).1, Some("table market_data.us_equities")),
         (
             |spec| {

@@ -5,6 +5,7 @@
 //! | [`mod@self`] | clients, limits and the order of things |
 //! | `tables` | database, tables and crawler |
 //! | `partitions` | registered partitions that follow their table |
+//! | `indexes` | partition indexes of tables that are there |
 //! | `athena` | workgroup and saved queries |
 //! | `views` | views |
 //! | `removal` | what a deletion policy names |
@@ -13,6 +14,7 @@
 //! process that dies in between, or a second one, comes to the same end.
 
 mod athena;
+mod indexes;
 mod partitions;
 mod removal;
 mod tables;
@@ -31,7 +33,7 @@ use crate::catalog::aws::athena::{Athena, AthenaClient};
 use crate::catalog::aws::glue::{Glue, GlueClient};
 use crate::catalog::aws::limiter::{Limiter, Limiters, Scope};
 use crate::catalog::aws::{Caller, Failure, FailureKind, NotGranted, check_grants, configuration};
-use crate::catalog::decide::{CatalogReport, CatalogState, Mode, Place, Removal, Verdict, WantedCatalogue, account_of};
+use crate::catalog::decide::{CatalogReport, CatalogState, Mode, Place, Policy, Removal, Verdict, WantedCatalogue, account_of};
 use crate::error::Retry;
 use crate::metrics::{Metrics, Service};
 use crate::process::fence::Fence;
@@ -89,6 +91,8 @@ struct Clients {
 struct Look<'a> {
     shared: &'a Shared,
     wanted: &'a WantedCatalogue,
+    /// What may be done to tables and views, with what the operator's settings grant.
+    policy: Policy,
     seen: &'a CatalogState,
     glue: Glue,
     athena: Athena,
@@ -229,9 +233,12 @@ impl Catalogue {
             fence: self.fence.clone(),
             deadline,
         };
+        // A role of its own reaches what was given to it; the operator's reaches what is others'.
+        let may_adopt = wanted.place.role_arn.is_some() || self.shared.grants.adoption(&wanted.namespace, &wanted.database.name);
         Ok(Look {
             shared: &self.shared,
             wanted,
+            policy: Policy { may_adopt, ..wanted.policy },
             seen,
             glue: clients.glue.with(caller(Service::Glue), wanted.place.catalog_id.clone()),
             athena: clients.athena.with(caller(Service::Athena)),

@@ -46,9 +46,10 @@ impl Look<'_> {
             }
         }
         seen.are_there = true;
+        let mut tables = Vec::new();
         for table in &self.wanted.tables {
             match self.sync_table(table, verdict).await {
-                Ok(Some(found)) => seen.statuses.push(status(&found)),
+                Ok(Some(found)) => tables.push((table, found)),
                 Ok(None) => seen.are_there = false,
                 Err(failure) => {
                     seen.are_there = false;
@@ -58,6 +59,9 @@ impl Look<'_> {
         }
         // Whatever is met from here on is not about columns.
         seen.columns_wait = verdict.trouble().map(str::to_owned);
+        for (table, found) in tables {
+            seen.statuses.push(status(&self.sync_indexes(table, found, verdict).await));
+        }
         seen.crawler = match self.sync_crawler(verdict, seen.are_there).await {
             Ok(crawler) => crawler,
             Err(failure) => {
@@ -91,7 +95,7 @@ impl Look<'_> {
                 }
                 verdict.change(change);
                 for table in &self.wanted.tables {
-                    if self.wanted.policy.adoption != AdoptionPolicy::Observe {
+                    if self.policy.adoption != AdoptionPolicy::Observe {
                         verdict.change(ObjectChange { object: object(table), act: Act::Create, fields: Vec::new() });
                     }
                 }
@@ -105,7 +109,7 @@ impl Look<'_> {
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let found = self.glue.table(&wanted.database, &wanted.input.name).await?;
-            let decision = decide(wanted, found.as_ref().map(|found| &found.found), self.wanted.policy);
+            let decision = decide(wanted, found.as_ref().map(|found| &found.found), self.policy);
             let Some(change) = change(wanted, &decision) else {
                 return match (decision, found) {
                     (Decision::Refuse(refusal), found) => {

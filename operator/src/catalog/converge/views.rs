@@ -43,7 +43,7 @@ impl Look<'_> {
         let found = self.glue.table(&wanted.database, &view.name).await?;
         let seen = self.seen.views.get(&view.name).map(String::as_str);
         let object = format!("view {}.{}", wanted.database, view.name);
-        let decision = decide_view(view, found.as_ref().map(found_view).as_ref(), seen, &self.wanted.owner, self.wanted.policy);
+        let decision = decide_view(view, found.as_ref().map(found_view).as_ref(), seen, &self.wanted.owner, self.policy);
         match decision {
             ViewDecision::Keep => {
                 views.insert(view.name.clone(), view.hash.clone());

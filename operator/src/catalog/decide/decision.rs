@@ -3,7 +3,8 @@
 use stockpipeline::operations::{AdoptionPolicy, GlueSettings};
 
 use super::difference::{Change, descriptor_hash, differences, merge};
-use super::{FoundTable, TableInput, WantedTable, Zone, owner_mark, partitions_hash_mark, written_hash_mark};
+use super::indexes::indexes_hash;
+use super::{FoundTable, TableInput, WantedTable, Zone, indexes_hash_mark, owner_mark, partitions_hash_mark, written_hash_mark};
 use crate::status::reason::CatalogSynced;
 
 /// What a pipeline allows the operator to do to its tables.
@@ -15,6 +16,8 @@ pub struct Policy {
     pub correct_drift: bool,
     /// Whether columns may go or change their type.
     pub unrestricted: bool,
+    /// Whether the operator's settings let the pipeline take over what no pipeline has made.
+    pub may_adopt: bool,
 }
 
 /// What to do about a table.
@@ -53,10 +56,10 @@ pub struct Refusal {
 }
 
 impl Policy {
-    /// Returns the policy of a pipeline.
+    /// Returns the policy of a pipeline that was granted nothing.
     #[must_use]
     pub fn of(settings: &GlueSettings, unrestricted: bool) -> Self {
-        Self { adoption: settings.adoption, correct_drift: settings.correct_drift, unrestricted }
+        Self { adoption: settings.adoption, correct_drift: settings.correct_drift, unrestricted, may_adopt: false }
     }
 }
 
@@ -79,6 +82,7 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
         // What a pipeline has made stays its own: two that took turns would write one table for ever.
         (AdoptionPolicy::FailIfExists | AdoptionPolicy::Adopt, Some(owner)) => return Decision::Refuse(of_another(wanted, owner)),
         (AdoptionPolicy::FailIfExists, None) => return Decision::Refuse(of_nobody(wanted)),
+        (AdoptionPolicy::Adopt, None) if !policy.may_adopt => return Decision::Refuse(not_granted(wanted)),
         (AdoptionPolicy::Adopt, None) => {}
     }
     if changes.is_empty() {
@@ -102,10 +106,13 @@ pub fn decide(wanted: &WantedTable, found: Option<&FoundTable>, policy: Policy) 
     }
 }
 
-/// A new table has no partitions that would have to follow it.
+/// A new table has no partitions that would have to follow it, and is made with its indexes.
 fn new(wanted: &WantedTable) -> TableInput {
     let mut input = wanted.input.clone();
     input.parameters.insert(partitions_hash_mark(), descriptor_hash(&wanted.input));
+    if !wanted.indexes.is_empty() {
+        input.parameters.insert(indexes_hash_mark(), indexes_hash(&wanted.indexes));
+    }
     input
 }
 
@@ -126,6 +133,19 @@ fn of_nobody(wanted: &WantedTable) -> Refusal {
             "table {} exists and was not made by a pipeline; name another one in {}, or set spec.glue.adoptionPolicy to Adopt to take it \
              over or to Observe to leave it as it is",
             full_name(wanted),
+            field(wanted)
+        ),
+    }
+}
+
+fn not_granted(wanted: &WantedTable) -> Refusal {
+    Refusal {
+        reason: CatalogSynced::AlreadyExists,
+        message: format!(
+            "table {} exists and was not made by a pipeline, and this namespace may take over nothing in database {}: grant it in the \
+             operator's settings (allow.adopt), or name another one in {}",
+            full_name(wanted),
+            wanted.database,
             field(wanted)
         ),
     }

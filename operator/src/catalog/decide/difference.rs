@@ -8,7 +8,7 @@ use std::fmt;
 
 use stockpipeline::document::GROUP;
 
-use super::{Column, TableInput, generation_mark, partitions_hash_mark};
+use super::{Column, TableInput, generation_mark, is_progress};
 use crate::hash;
 
 /// Start of the names of table parameters that only pipelines set: what is left over of them is a difference.
@@ -76,13 +76,11 @@ pub fn differences(wanted: &TableInput, found: &TableInput) -> Vec<Change> {
 }
 
 /// Returns what Glue should be given: every owned field as wanted, every foreign parameter as found.
-/// How far the partitions have followed is a fact of the table, so it stays, too.
+/// How far partitions and indexes have followed is a fact of the table, so it stays, too.
 pub(super) fn merge(wanted: &TableInput, found: &TableInput) -> TableInput {
     let mut parameters = merge_maps(&wanted.parameters, &found.parameters, &OWNED_PARAMETERS);
-    let mark = partitions_hash_mark();
-    if let Some(hash) = found.parameters.get(&mark) {
-        parameters.insert(mark, hash.clone());
-    }
+    let progress = found.parameters.iter().filter(|(name, _)| is_progress(name));
+    parameters.extend(progress.map(|(name, hash)| (name.clone(), hash.clone())));
     TableInput {
         serde_parameters: merge_maps(&wanted.serde_parameters, &found.serde_parameters, &OWNED_SERDE_PARAMETERS),
         parameters,
@@ -157,7 +155,7 @@ fn compare_maps(
             changes.push(Change { field: format!("{field}.{name}"), found: other.cloned(), wanted: Some(value.clone()) });
         }
     }
-    let left_over = |name: &&String| is_owned(name, owned) && !wanted.contains_key(*name) && **name != partitions_hash_mark();
+    let left_over = |name: &&String| is_owned(name, owned) && !wanted.contains_key(*name) && !is_progress(name);
     for (name, value) in found.iter().filter(|(name, _)| left_over(name)) {
         changes.push(Change { field: format!("{field}.{name}"), found: Some(value.clone()), wanted: None });
     }

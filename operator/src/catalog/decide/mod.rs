@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `difference` | in which fields a table differs, once both are normalised |
 //! | `decision` | whether that means to create, update, report or refuse |
+//! | `indexes` | which partition indexes are still to be made |
 //! | `projection` | the table parameters from which Athena computes partitions |
 //! | `shared` | whether database and workgroup are made or written |
 //! | `crawler`, `queries`, `views` | what is done about each of those |
@@ -17,6 +18,7 @@
 mod crawler;
 mod decision;
 mod difference;
+mod indexes;
 mod projection;
 mod queries;
 mod report;
@@ -31,6 +33,7 @@ pub use crate::act::Act;
 pub use crawler::{CrawlerDecision, FoundCrawler, LastRun, decide_crawler};
 pub use decision::{Decision, Policy, Refusal, decide};
 pub use difference::{Change, descriptor_hash, differences};
+pub use indexes::{FoundIndex, IndexPlan, IndexState, index_name, indexes_hash, plan_indexes};
 pub use queries::{FoundQuery, QueryStep, creation_token, plan_queries};
 pub use report::{CLAIMED, CatalogReport, CatalogState, Mode, ObjectChange, Removal};
 pub use shared::{FoundDatabase, FoundWorkgroup, SharedDecision, decide_database, decide_workgroup};
@@ -75,7 +78,7 @@ pub struct WantedTable {
     pub database: String,
     /// The fields that the pipeline owns.
     pub input: TableInput,
-    /// Partition indexes that are made with it.
+    /// Partition indexes, each as a list of keys.
     pub indexes: Vec<Vec<String>>,
 }
 
@@ -173,6 +176,17 @@ pub fn written_hash_mark() -> String {
 #[must_use]
 pub fn partitions_hash_mark() -> String {
     format!("{GROUP}/partitions-hash")
+}
+
+/// Parameter with the hash of the partition indexes that have all been made: one that is missing then was deleted by others.
+#[must_use]
+pub fn indexes_hash_mark() -> String {
+    format!("{GROUP}/indexes-hash")
+}
+
+/// Returns whether a parameter says how far the operator is with a table: a fact, where all others are wishes.
+fn is_progress(parameter: &str) -> bool {
+    parameter == partitions_hash_mark() || parameter == indexes_hash_mark()
 }
 
 /// Returns the tables of a pipeline; none without a catalogue.

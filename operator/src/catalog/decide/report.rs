@@ -60,6 +60,8 @@ pub struct CatalogReport {
     pub changes: Vec<ObjectChange>,
     /// When to look again because of this report; None leaves it to the drift interval.
     pub retry: Option<Retry>,
+    /// Whether long work has got further, so that going on with it is no failure.
+    pub got_further: bool,
 }
 
 /// One thing of the catalogue that differs.
@@ -158,6 +160,7 @@ impl CatalogReport {
             corrections: 0,
             changes: Vec::new(),
             retry: None,
+            got_further: false,
         }
     }
 

@@ -47,7 +47,7 @@ fn a_pipeline_without_catalogue_has_no_tables() {
     assert_eq!(wanted(include_str!("../../../../pipeline/tests/fixtures/minimal.yaml")), []);
 }
 
-const STRICT: Policy = Policy { adoption: AdoptionPolicy::FailIfExists, correct_drift: true, unrestricted: false };
+const STRICT: Policy = Policy { adoption: AdoptionPolicy::FailIfExists, correct_drift: true, unrestricted: false, may_adopt: true };
 
 /// Returns what is decided about the processed table after others changed it.
 fn after(policy: Policy, change: impl FnOnce(&mut TableInput)) -> Decision {
@@ -206,6 +206,13 @@ fn a_table_of_another_owner_is_touched_only_where_the_user_says_so() {
     let Decision::Update { input, drift: false, .. } = after(adopt, foreign) else { panic!("not adopted") };
     assert_eq!(input.parameters[&owner_mark()], "market-data/us-equities");
     assert_eq!(input.parameters["lineage"], "kept");
+    assert_eq!(
+        told(&after(Policy { may_adopt: false, unrestricted: true, ..adopt }, foreign)),
+        "refuse: table market_data.us_equities exists and was not made by a pipeline, and this namespace may take over nothing in database \
+         market_data: grant it in the operator's settings (allow.adopt), or name another one in spec.glue.tables.processed"
+    );
+    let ungranted = Policy { may_adopt: false, ..adopt };
+    assert_eq!(after(ungranted, |_| {}), Decision::Keep, "what a pipeline has made or taken over stays its own");
     let observe = Policy { adoption: AdoptionPolicy::Observe, ..STRICT };
     assert_eq!(told(&after(observe, foreign)), "report: ");
     assert_eq!(told(&after(observe, |table| drop(table.columns.pop()))), "report: columns.volume: nothing instead of bigint");
@@ -364,6 +371,7 @@ fn a_view_is_claimed_before_it_is_made_and_run_only_where_it_differs() {
     let own = Some("market-data/us-equities");
     let (now, old) = (Some(view.hash.as_str()), Some("0000000000000000"));
     let adopt = Policy { adoption: AdoptionPolicy::Adopt, ..STRICT };
+    let ungranted = Policy { may_adopt: false, ..adopt };
     let report = Policy { correct_drift: false, ..STRICT };
     for (found, seen, policy, expected) in [
         (None, None, STRICT, "claim"),
@@ -384,6 +392,9 @@ fn a_view_is_claimed_before_it_is_made_and_run_only_where_it_differs() {
         (found(Some("other/one"), old), now, STRICT, "refuse"),
         (found(Some("other/one"), old), Some(CLAIMED), STRICT, "refuse"),
         (found(None, None), None, adopt, "run"),
+        (found(None, None), None, ungranted, "refuse"),
+        (found(None, None), Some(CLAIMED), ungranted, "run"),
+        (found(own, old), None, ungranted, "run"),
         (Some(FoundView { is_view: false, owner: None, hash: None }), now, adopt, "refuse"),
     ] {
         let told = match decide_view(&view, found.as_ref(), seen, &owner, policy) {

@@ -14,6 +14,9 @@ const LISTED: usize = 3;
 pub struct Verdict {
     mode: Mode,
     findings: Vec<Finding<CatalogSynced>>,
+    /// What holds nothing up.
+    asides: Vec<Finding<CatalogSynced>>,
+    got_further: bool,
     retries: Vec<Retry>,
     changes: Vec<ObjectChange>,
 }
@@ -22,7 +25,8 @@ impl Verdict {
     /// Returns a verdict that has met nothing yet.
     #[must_use]
     pub fn new(mode: Mode) -> Self {
-        Self { mode, findings: Vec::new(), retries: Vec::new(), changes: Vec::new() }
+        let (findings, asides, retries, changes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { mode, findings, asides, got_further: false, retries, changes }
     }
 
     /// Returns whether anything may be written.
@@ -40,6 +44,17 @@ impl Verdict {
     pub fn waits(&mut self, finding: Finding<CatalogSynced>, retry: Retry) {
         self.findings.push(finding);
         self.retries.push(retry);
+    }
+
+    /// Notes something that is worth telling and another try, and for which nothing else has to wait.
+    pub fn tells(&mut self, finding: Finding<CatalogSynced>, retry: Retry) {
+        self.asides.push(finding);
+        self.retries.push(retry);
+    }
+
+    /// Notes that long work has got further, whatever has ended it for this time.
+    pub fn got_further(&mut self) {
+        self.got_further = true;
     }
 
     /// Notes that something is left until the user has decided.
@@ -60,20 +75,16 @@ impl Verdict {
         self.waits(Finding { reason: CatalogSynced::AccessDenied, message: refusal.to_string() }, Retry::User);
     }
 
-    /// Returns what has gone wrong so far: the worst of it.
+    /// Returns what has gone wrong so far, that others have to wait for: the worst of it.
     #[must_use]
     pub fn trouble(&self) -> Option<&str> {
-        self.worst().map(|finding| finding.message.as_str())
-    }
-
-    fn worst(&self) -> Option<&Finding<CatalogSynced>> {
-        self.findings.iter().min_by_key(|finding| rank(finding.reason))
+        worst(self.findings.iter()).map(|finding| finding.message.as_str())
     }
 
     /// Returns how much has gone wrong so far.
     #[must_use]
     pub fn troubles(&self) -> usize {
-        self.findings.len()
+        self.findings.len() + self.asides.len()
     }
 
     /// Returns the report; `summary` is what is in order if all is.
@@ -85,13 +96,14 @@ impl Verdict {
         report.finding = self.finding(summary);
         report.corrections = corrections;
         report.retry = self.retries.into_iter().min();
+        report.got_further = self.got_further;
         report.changes = self.changes;
         report
     }
 
     fn finding(&self, summary: &str) -> Finding<CatalogSynced> {
-        if let Some(worst) = self.worst() {
-            let others = self.findings.len() - 1;
+        if let Some(worst) = worst(self.findings.iter().chain(&self.asides)) {
+            let others = self.troubles() - 1;
             let rest = if others == 0 { String::new() } else { format!(" (and {others} more)") };
             return Finding { reason: worst.reason, message: format!("{}{rest}", worst.message) };
         }
@@ -131,6 +143,10 @@ fn meaning(failure: &Failure) -> (CatalogSynced, Retry, String) {
         FailureKind::Unavailable => (CatalogSynced::Unavailable, Retry::Backoff, "; it goes on by itself".to_owned()),
         FailureKind::Invalid => (CatalogSynced::InvalidInput, Retry::Terminal, "; correct the spec".to_owned()),
     }
+}
+
+fn worst<'a>(findings: impl Iterator<Item = &'a Finding<CatalogSynced>>) -> Option<&'a Finding<CatalogSynced>> {
+    findings.min_by_key(|finding| rank(finding.reason))
 }
 
 /// What the user has to change comes before what passes by itself.

@@ -63,6 +63,11 @@ pub fn decide_view(view: &WantedView, found: Option<&FoundView>, seen: Option<&s
         let remedy = "name another one in spec.athena.views, delete it, or set spec.glue.adoptionPolicy to Adopt to take it over";
         return ViewDecision::Refuse(in_the_way(view, "was not made by a pipeline", remedy));
     }
+    if !is_marked && seen.is_none() && !policy.may_adopt {
+        let remedy =
+            "grant this namespace in the operator's settings (allow.adopt) to take it over, or name another one in spec.athena.views";
+        return ViewDecision::Refuse(in_the_way(view, "was not made by a pipeline", remedy));
+    }
     if is_marked && found.hash.as_deref() == Some(&view.hash) {
         return ViewDecision::Keep;
     }

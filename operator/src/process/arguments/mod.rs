@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use stockpipeline::launch::HTTP_PORT;
 
 use crate::settings::{Grants, NetworkSettings, Rates, Resources, Settings, Timing};
-use texts::{Grant, Quantity, parse_endpoint, parse_grant, parse_quantity, parse_span};
+use texts::{Grant, Quantity, parse_adoption, parse_endpoint, parse_grant, parse_quantity, parse_span};
 
 /// Keeps the workers, Glue tables and Athena objects of `StockPipeline` resources.
 #[derive(Debug, Clone, Parser)]
@@ -211,6 +211,10 @@ pub struct SettingsArguments {
     /// Role that the pipelines of a namespace may name as aws.controlPlaneRoleArn or glue.crawler.roleArn; may be repeated.
     #[arg(long = "allow-role", value_name = "NAMESPACE=ARN", value_parser = parse_grant)]
     allowed_roles: Vec<Grant>,
+
+    /// Database of Glue in which the pipelines of a namespace may take over tables and views that no pipeline has made; may be repeated.
+    #[arg(long = "allow-adopt", value_name = "NAMESPACE=DATABASE", value_parser = parse_adoption)]
+    allowed_adoptions: Vec<Grant>,
 }
 
 impl SettingsArguments {
@@ -250,8 +254,10 @@ impl SettingsArguments {
 
     fn grants(&self) -> Grants {
         let mut grants = Grants { endpoints: self.allowed_endpoints.iter().cloned().collect(), ..Grants::default() };
-        for Grant { namespace, role } in &self.allowed_roles {
-            grants.roles.entry(namespace.clone()).or_default().insert(role.clone());
+        for (given, granted) in [(&self.allowed_roles, &mut grants.roles), (&self.allowed_adoptions, &mut grants.adoptions)] {
+            for Grant { namespace, granted: what } in given {
+                granted.entry(namespace.clone()).or_default().insert(what.clone());
+            }
         }
         grants
     }

@@ -44,6 +44,8 @@ fn every_argument_reaches_its_setting() {
         "--allow-endpoint=http://moto:5000",
         "--allow-role=quotes=arn:aws:iam::123456789012:role/one",
         "--allow-role=quotes=arn:aws:iam::123456789012:role/two",
+        "--allow-adopt=quotes=market_data",
+        "--allow-adopt=quotes=other",
     ]);
     let default = Settings::new("worker:1", "system");
     let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -77,6 +79,7 @@ fn every_argument_reaches_its_setting() {
                 "quotes".to_owned(),
                 set(&["arn:aws:iam::123456789012:role/one", "arn:aws:iam::123456789012:role/two"]),
             )]),
+            adoptions: BTreeMap::from([("quotes".to_owned(), set(&["market_data", "other"]))]),
         },
         rates: Rates { glue_per_second: 7, athena_per_second: 8 },
         worker_port: 9,
@@ -103,6 +106,9 @@ fn what_cannot_be_meant_is_refused() {
         "--allow-endpoint=ftp://moto",
         "--allow-role=arn:aws:iam::123456789012:role/one",
         "--allow-role=quotes=one",
+        "--allow-adopt=market_data",
+        "--allow-adopt=quotes=",
+        "--allow-adopt=quotes=*",
         "--http-address=8080",
         "--unknown",
     ] {

@@ -16,13 +16,13 @@ pub(super) struct Quantity {
     pub(super) value: String,
 }
 
-/// A role that is granted to a namespace.
+/// Something that is granted to a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
     /// The namespace.
     pub(super) namespace: String,
-    /// ARN of the role.
-    pub(super) role: String,
+    /// ARN of a role, or name of a database.
+    pub(super) granted: String,
 }
 
 /// Reads `cpu=100m`. Kubernetes itself judges the quantity.
@@ -54,8 +54,19 @@ pub(super) fn parse_endpoint(text: &str) -> Result<String, String> {
 pub(super) fn parse_grant(text: &str) -> Result<Grant, String> {
     match text.split_once('=') {
         Some((namespace, role)) if !namespace.is_empty() && role.starts_with("arn:") && role.contains(":role/") => {
-            Ok(Grant { namespace: namespace.to_owned(), role: role.to_owned() })
+            Ok(Grant { namespace: namespace.to_owned(), granted: role.to_owned() })
         }
         Some(_) | None => Err("write a namespace and a role, such as quotes=arn:aws:iam::123456789012:role/quotes".to_owned()),
+    }
+}
+
+/// Reads `quotes=market_data`.
+pub(super) fn parse_adoption(text: &str) -> Result<Grant, String> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter));
+    match text.split_once('=') {
+        Some((namespace, database)) if is_name(namespace) && is_name(database) => {
+            Ok(Grant { namespace: namespace.to_owned(), granted: database.to_owned() })
+        }
+        Some(_) | None => Err("write a namespace and a database, such as quotes=market_data".to_owned()),
     }
 }

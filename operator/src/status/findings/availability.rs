@@ -28,12 +28,22 @@ pub(super) fn of_producers(evidence: &Evidence<'_>) -> Finding<Availability> {
     if let Some(found) = trouble(workers, evidence) {
         return found;
     }
-    let slots = workers.said.iter().filter_map(|status| status.producer.as_ref()).flat_map(|producer| &producer.slots);
-    let completed = slots.filter(|slot| slot.completed).map(|slot| slot.slot).collect::<std::collections::BTreeSet<_>>().len();
-    if u32::try_from(completed).is_ok_and(|completed| completed >= producer.slots) {
+    if all_slots_have_ended(workers.said, producer.slots) {
         return finding(Availability::Completed, "the source has been produced to its end");
     }
     updating(workers).unwrap_or_else(|| finding(Availability::MinimumReplicasAvailable, &summary(workers)))
+}
+
+/// Returns whether the producers say of every slot that a finite source has been produced to its end.
+#[must_use]
+pub fn has_completed(said: &[Status], pipeline: &Pipeline) -> bool {
+    pipeline.producer.as_ref().is_some_and(|producer| all_slots_have_ended(said, producer.slots))
+}
+
+fn all_slots_have_ended(said: &[Status], slots: u32) -> bool {
+    let told = said.iter().filter_map(|status| status.producer.as_ref()).flat_map(|producer| &producer.slots);
+    let ended = told.filter(|slot| slot.completed).map(|slot| slot.slot).collect::<std::collections::BTreeSet<_>>().len();
+    u32::try_from(ended).is_ok_and(|ended| ended >= slots)
 }
 
 pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Availability> {
@@ -47,7 +57,8 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     let limit = RECENT + rotation * 2;
     let last_commit = workers.said.iter().filter_map(|status| status.sink.as_ref()?.last_commit_millis).max();
     let started = workers.said.iter().map(|status| status.started_millis).min();
-    let quiet = last_commit.or(started).map(|since| age(evidence.now, since));
+    // A commit before the start says nothing of what runs: it may have stood still for long, as it was told to.
+    let quiet = last_commit.max(started).map(|since| age(evidence.now, since));
     let waits = lag.is_some_and(|lag| lag.total > 0);
     if quiet.is_some_and(|quiet| waits && quiet > limit) {
         let minutes = limit.as_secs() / 60;
@@ -57,7 +68,7 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     if let Some(found) = updating(workers) {
         return found;
     }
-    let has_committed = last_commit.is_some() && quiet.is_some_and(|quiet| quiet <= limit);
+    let has_committed = last_commit.is_some_and(|since| age(evidence.now, since) <= limit);
     let reason = if has_committed { Availability::Committing } else { Availability::MinimumReplicasAvailable };
     finding(reason, &summary(workers))
 }
@@ -123,16 +134,25 @@ fn updating(workers: &WorkersSeen<'_>) -> Option<Finding<Availability>> {
     }
     let deployment = workers.deployment.filter(|deployment| is_rolling(deployment))?;
     let updated = deployment.status.as_ref().and_then(|status| status.updated_replicas).unwrap_or(0);
-    let rest = pod_trouble(workers).map(|(_, message)| format!("; {message}")).unwrap_or_default();
+    let why = pod_trouble(workers).map(|(_, message)| message).or_else(|| replica_failure(deployment));
+    let rest = why.map(|message| format!("; {message}")).unwrap_or_default();
     Some(finding(Availability::Updating, &format!("{updated} of {} are as declared, {}{rest}", workers.desired, summary(workers))))
 }
 
-/// Returns whether pods of an older template may still run.
+/// Returns whether pods are still to be made or replaced.
 pub(crate) fn is_rolling(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return true };
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let updated = status.updated_replicas.unwrap_or(0);
     status.observed_generation < deployment.metadata.generation || updated < wanted || status.replicas.unwrap_or(0) > updated
+}
+
+/// Returns whether pods of an older template may still run; new ones may still be missing.
+pub(crate) fn has_former_pods(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let pods = status.replicas.unwrap_or(0);
+    let is_unseen = status.observed_generation < deployment.metadata.generation;
+    pods > status.updated_replicas.unwrap_or(0) || (is_unseen && pods > 0)
 }
 
 /// Returns whether the Deployment's controller has seen no progress for as long as it waits for any.
@@ -187,7 +207,9 @@ pub fn loss(evidence: &Evidence<'_>) -> Option<Loss> {
             status.worker, loss.message
         ),
     });
-    let is_open = |loss: &Loss| evidence.acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
+    // One of the future would cover what nobody has seen yet; it counts once its time has come.
+    let acknowledged = evidence.acknowledged.filter(|acknowledged| *acknowledged <= evidence.now);
+    let is_open = |loss: &Loss| acknowledged.is_none_or(|acknowledged| acknowledged < loss.at);
     before.into_iter().chain(told).filter(is_open).max_by_key(|loss| loss.at)
 }
 

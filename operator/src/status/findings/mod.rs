@@ -14,8 +14,8 @@ mod records;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use availability::is_rolling;
-pub use availability::{Loss, component, loss};
+pub use availability::{Loss, component, has_completed, loss};
+pub(crate) use availability::{has_former_pods, is_rolling};
 pub use pods::{PodFacts, Trouble};
 pub use records::{Lag, count_partitions, kafka_status, lag};
 
@@ -44,6 +44,8 @@ pub struct Evidence<'a> {
     pub suspended: Finding<Suspended>,
     /// How far its deletion is.
     pub deletion: Option<Deletion>,
+    /// Whether the sinks have measured what is waiting since the last record of a finite source was sent.
+    pub is_measured: bool,
     /// The sinks.
     pub sink: WorkersSeen<'a>,
     /// The producers.
@@ -99,7 +101,7 @@ pub fn findings(evidence: Evidence<'_>) -> Findings {
     Findings {
         topic: records::topic(&evidence.sink),
         lag: records::within_bounds(lag.as_ref(), &evidence),
-        is_all_stored: lag.as_ref().is_some_and(|lag| lag.total == 0),
+        is_all_stored: evidence.is_measured && lag.as_ref().is_some_and(|lag| lag.total == 0),
         sink: availability::of_sinks(&evidence, lag.as_ref()),
         producer: availability::of_producers(&evidence),
         catalog: with_missing(evidence.catalog, evidence.sink.said),

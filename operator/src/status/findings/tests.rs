@@ -31,6 +31,7 @@ struct Scene {
     observed: i64,
     pods: Vec<Value>,
     obstacle: Option<Obstacle>,
+    is_measured: bool,
     sinks: Vec<Status>,
     producers: Vec<Status>,
     catalog: CatalogSynced,
@@ -93,6 +94,7 @@ fn well() -> Scene {
         observed: 1,
         pods: Vec::new(),
         obstacle: None,
+        is_measured: true,
         sinks: vec![sink_status()],
         producers: vec![producer_status(false)],
         catalog: CatalogSynced::InSync,
@@ -146,6 +148,7 @@ fn found(change: impl FnOnce(&mut Scene)) -> Findings {
         catalog: Finding { reason: scene.catalog, message: "as it is".to_owned() },
         suspended: Finding { reason: Suspended::Running, message: String::new() },
         deletion: None,
+        is_measured: scene.is_measured,
         sink: workers(scene.sinks.as_slice()),
         producer: workers(scene.producers.as_slice()),
         reported: &scene.reported,
@@ -213,6 +216,12 @@ fn every_reason_of_the_sinks_is_reached() {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("True", "ReplicaSetUpdated")] });
         }),
+        (Availability::Updating, "2 of 3 are as declared, 2 of 3 ready; exceeded quota: few", |s| {
+            // A mere scale is complete to the Deployment's controller once it has all the pods that it gets.
+            (s.desired, s.ready, s.updated) = (3, 2, Some(2));
+            let failure = json!({ "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: few" });
+            s.deployment = json!({ "conditions": [progressing("True", "NewReplicaSetAvailable"), failure] });
+        }),
         (Availability::ImagePull, "image not found", |s| {
             replaced_in_vain(s);
             s.deployment = json!({ "conditions": [progressing("False", "ProgressDeadlineExceeded")] });
@@ -228,6 +237,12 @@ fn every_reason_of_the_sinks_is_reached() {
             in_pod(s, json!({ "metadata": { "name": "p" }, "status": { "phase": "Pending", "conditions": conditions } }));
         }),
         (Availability::ImagePull, "not found", |s| in_pod(s, waiting("ImagePullBackOff", "image not found"))),
+        (Availability::MinimumReplicasAvailable, "1 of 1 ready", |s| {
+            s.sinks[0].started_millis = millis_ago(5);
+            let sink = s.sinks[0].sink.as_mut().unwrap();
+            sink.last_commit_millis = Some(millis_ago(3_000));
+            sink.partitions[0].lag = Some(7);
+        }),
         (Availability::NoRecentCommit, "was stored", |s| {
             let sink = s.sinks[0].sink.as_mut().unwrap();
             sink.last_commit_millis = Some(millis_ago(3_000));
@@ -235,6 +250,7 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::SourceUnreachable, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::SourceUnreachable))),
         (Availability::SourceChanged, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::SourceChanged))),
+        (Availability::ProgressMissing, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::ProgressMissing))),
         (Availability::RecordBudgetExceeded, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::RecordBudgetExceeded))),
         (Availability::DeadLetterRateExceeded, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::DeadLetterRateExceeded))),
         (Availability::DataLoss, "reconcile-requested-at", |s| {
@@ -242,6 +258,7 @@ fn every_reason_of_the_sinks_is_reached() {
         }),
         (Availability::LedgerMissing, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::LedgerMissing))),
         (Availability::TopicTruncated, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::TopicTruncated))),
+        (Availability::RecordsUnreadable, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::RecordsUnreadable))),
         (Availability::PlanMismatch, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PlanMismatch))),
         (Availability::PathCollision, "why", |s| s.sinks[0].fatal = Some(failure(WorkerReason::PathCollision))),
         (Availability::PathCollision, "theirs", |s| in_pod(s, crashed(1, "Error", "PathCollision: an object is theirs"))),
@@ -306,6 +323,17 @@ fn producers_complete_and_may_not_be_required() {
         s.producers = vec![status];
     });
     assert_eq!(half.producer.reason, Availability::MinimumReplicasAvailable, "a slot in nobody's hands is not complete");
+}
+
+#[test]
+fn all_is_stored_when_no_partition_has_anything_left_and_that_was_measured_at_the_end() {
+    let partition = |s: &mut Scene, index: usize, lag: Option<i64>| s.sinks[0].sink.as_mut().unwrap().partitions[index].lag = lag;
+    assert!(found(|_| {}).is_all_stored);
+    assert!(!found(|s| s.is_measured = false).is_all_stored, "a lag of before the last record");
+    assert!(!found(|s| partition(s, 0, Some(1))).is_all_stored, "one record of one partition");
+    assert!(!found(|s| partition(s, 0, None)).is_all_stored, "a partition that is not measured");
+    assert!(!found(|s| s.sinks[0].sink.as_mut().unwrap().partitions.truncate(1)).is_all_stored, "a partition in nobody's hands");
+    assert!(!found(|s| s.sinks.clear()).is_all_stored, "no sink has spoken");
 }
 
 #[test]
@@ -379,6 +407,10 @@ fn what_was_lost_stays_until_it_is_acknowledged() {
     };
     assert_eq!(told(acknowledged(61)), Availability::DataLoss, "it was lost after that");
     assert_eq!(told(acknowledged(1)), Availability::Committing);
+    assert_eq!(told(acknowledged(0)), Availability::Committing);
+    for ahead in [1, 86_400 * 365 * 70] {
+        assert_eq!(told(acknowledged(-ahead)), Availability::DataLoss, "nobody has seen what is lost until then");
+    }
     // The sinks had another trouble before, so the condition is older than the loss.
     let restarted = |lost_at: i64| {
         found(|s| {
@@ -525,22 +557,26 @@ fn what_sinks_miss_in_the_catalogue_is_not_in_sync() {
     assert_eq!(missing(CatalogSynced::AccessDenied).reason, CatalogSynced::AccessDenied);
 }
 
-fn rolls(status: &Value) -> bool {
+/// Returns whether a Deployment rolls, and whether older pods may still run.
+fn rolls(status: &Value) -> (bool, bool) {
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "generation": 4 },
         "spec": { "replicas": 2, "selector": {}, "template": {} }, "status": status,
     });
-    is_rolling(&serde_json::from_value(deployment).unwrap())
+    let deployment = serde_json::from_value(deployment).unwrap();
+    (is_rolling(&deployment), has_former_pods(&deployment))
 }
 
 #[test]
 fn sinks_roll_until_no_older_pod_is_left() {
     for (status, expected) in [
-        (json!({}), true),
-        (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), true),
-        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), false),
+        (json!({}), (true, false)),
+        (json!({ "observedGeneration": 3 }), (true, false)),
+        (json!({ "observedGeneration": 3, "replicas": 2, "updatedReplicas": 2 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 1 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 3, "updatedReplicas": 2 }), (true, true)),
+        (json!({ "observedGeneration": 4, "replicas": 1, "updatedReplicas": 1 }), (true, false)),
+        (json!({ "observedGeneration": 4, "replicas": 2, "updatedReplicas": 2 }), (false, false)),
     ] {
         assert_eq!(rolls(&status), expected, "{status}");
     }

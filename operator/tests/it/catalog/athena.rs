@@ -141,6 +141,20 @@ async fn a_view_is_made_only_when_its_statement_changes() {
 }
 
 #[tokio::test]
+async fn a_view_gets_its_marks_and_is_otherwise_as_athena_has_made_it() {
+    let stage = Stage::settled().await;
+    let world = stage.aws.world();
+    let view = &world.glue.table(DATABASE, VIEW).input;
+    assert_eq!(view["Parameters"]["stockpipeline.dev/owner"], "market-data/us-equities");
+    assert_eq!(view["Parameters"]["presto_view"], "true");
+    let descriptor = &view["StorageDescriptor"];
+    assert_eq!(descriptor["Columns"], json!([{ "Name": "day", "Type": "string" }]));
+    for absent in ["/InputFormat", "/OutputFormat", "/SerdeInfo/SerializationLibrary"] {
+        assert_eq!(descriptor.pointer(absent), None, "Glue refuses an empty one: {descriptor}");
+    }
+}
+
+#[tokio::test]
 async fn a_view_that_others_drop_or_replace_is_made_again_and_counted() {
     let mut stage = Stage::settled().await;
     stage.aws.world().glue.databases.get_mut(DATABASE).unwrap().tables.remove(VIEW);

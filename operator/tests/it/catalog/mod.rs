@@ -4,6 +4,7 @@ mod athena;
 mod contract;
 mod converge;
 mod faults;
+mod indexes;
 mod moto;
 mod places;
 mod removal;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
+use stockpipeline::operations::DeletionPolicy;
 use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
@@ -90,4 +92,33 @@ async fn a_name_that_leads_to_a_metadata_address_is_not_called() {
         let refused = check_grants(&place, "market-data", &grants);
         assert_eq!(refused, Err(NotGranted::Address { endpoint: address.to_owned() }));
     }
+}
+
+#[tokio::test]
+async fn what_no_pipeline_has_made_is_taken_over_only_where_the_operator_grants_it() {
+    let mut stage = Stage::settled().await;
+    stage.edit("adoptionPolicy: FailIfExists", "adoptionPolicy: Adopt");
+    stage.edit("evolution: Additive", "evolution: Unrestricted");
+    stage.aws.world().glue.edit("market_data", "us_equities", |table| {
+        table["Parameters"] = json!({ "lineage": "theirs" });
+        table["StorageDescriptor"]["Location"] = json!("s3://theirs/");
+    });
+    let before = stage.stored();
+    let granted = std::mem::take(&mut stage.settings.grants.adoptions);
+    for (namespace, database) in [("other", "market_data"), ("market-data", "other"), ("", "")] {
+        stage.settings.grants.adoptions = BTreeMap::from([(namespace.to_owned(), BTreeSet::from([database.to_owned()]))]);
+        stage.restart();
+        let report = stage.look().await;
+        assert_eq!((report.finding.reason, report.retry), (CatalogSynced::AlreadyExists, Some(Retry::Terminal)));
+        for part in ["table market_data.us_equities", "allow.adopt", "spec.glue.tables.processed"] {
+            assert!(report.finding.message.contains(part), "{}", report.finding.message);
+        }
+        assert_eq!(stage.stored(), before);
+    }
+    let removal = stage.remove(DeletionPolicy { tables: true, ..DeletionPolicy::default() }).await.unwrap();
+    assert_eq!(removal.kept, ["table market_data.us_equities was not made by this pipeline"]);
+    stage.settings.grants.adoptions = granted;
+    stage.restart();
+    assert_eq!(stage.look().await.finding.reason, CatalogSynced::InSync);
+    assert_eq!(stage.stored()["table market_data.us_equities"]["Parameters"]["lineage"], "theirs");
 }

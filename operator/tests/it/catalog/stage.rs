@@ -43,6 +43,7 @@ impl Stage {
         let mut settings = Settings::new("image", "operator");
         settings.grants.endpoints = BTreeSet::from([aws.url.clone()]);
         settings.grants.roles = BTreeMap::from([("market-data".to_owned(), BTreeSet::from([CRAWLER_ROLE.to_owned()]))]);
+        settings.grants.adoptions = BTreeMap::from([("market-data".to_owned(), BTreeSet::from(["market_data".to_owned()]))]);
         let metrics = Metrics::default();
         let catalogue = catalogue(&settings, &metrics);
         Self { aws, text, generation: 1, status: StockPipelineStatus::default(), settings, metrics, catalogue }

@@ -8,6 +8,7 @@ use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
 use super::stage::{Stage, changes, condition, sorted};
+use crate::aws_endpoint::FaultKind;
 
 const DATABASE: &str = "market_data";
 const TABLE: &str = "us_equities";
@@ -100,16 +101,8 @@ async fn an_added_column_keeps_what_is_foreign_and_reaches_existing_partitions_i
             table["Description"] = json!("kept, too");
             table["StorageDescriptor"]["Parameters"] = json!({"skew": "kept"});
         });
-        let descriptor = world.glue.table(DATABASE, TABLE).input["StorageDescriptor"].clone();
-        let partitions = &mut world.glue.table_mut(DATABASE, TABLE).partitions;
-        for hour in 0..250 {
-            let values = vec!["2024-05-01".to_owned(), format!("{hour:03}")];
-            let mut own = descriptor.clone();
-            own["Location"] = json!(format!("s3://my-bucket/processed/us-equities/dt=2024-05-01/hour={hour:03}/"));
-            let partition = json!({"Values": values, "StorageDescriptor": own, "Parameters": {"foreign": hour.to_string()}});
-            partitions.insert(values, partition);
-        }
     }
+    fill(&stage);
     stage.edit("volume, type: Bigint }", "volume, type: Bigint }\n      - { name: vwap, type: Double }");
     let report = stage.look().await;
     assert_eq!(report.finding.reason, CatalogSynced::InSync);
@@ -138,6 +131,71 @@ async fn an_added_column_keeps_what_is_foreign_and_reaches_existing_partitions_i
     assert_eq!(stage.aws.calls("GetPartitions"), 0, "partitions that have followed are not looked at again");
 }
 
+/// Registers 250 partitions as the table is.
+fn fill(stage: &Stage) {
+    let mut world = stage.aws.world();
+    let descriptor = world.glue.table(DATABASE, TABLE).input["StorageDescriptor"].clone();
+    let partitions = &mut world.glue.table_mut(DATABASE, TABLE).partitions;
+    for hour in 0..250 {
+        let values = vec!["2024-05-01".to_owned(), format!("{hour:03}")];
+        let mut own = descriptor.clone();
+        own["Location"] = json!(format!("s3://my-bucket/processed/us-equities/dt=2024-05-01/hour={hour:03}/"));
+        let partition = json!({"Values": values, "StorageDescriptor": own, "Parameters": {"foreign": hour.to_string()}});
+        partitions.insert(values, partition);
+    }
+}
+
+#[tokio::test]
+async fn a_walk_through_partitions_goes_on_at_the_page_where_it_was_refused() {
+    let mut stage = Stage::settled().await;
+    stage.aws.world().glue.page_size = 90;
+    fill(&stage);
+    stage.edit("volume, type: Bigint }", "volume, type: Bigint }\n      - { name: vwap, type: Double }");
+    // The first page is given, the second is not.
+    stage.aws.fault("GetPartitions", 1, FaultKind::Before(Box::new(|_| {})));
+    stage.aws.fault("GetPartitions", 1, FaultKind::Refuse(400, "ThrottlingException"));
+    let report = stage.look().await;
+    assert_eq!((report.finding.reason, report.got_further), (CatalogSynced::Throttled, true));
+    assert!(report.columns_wait.is_some());
+    stage.aws.forget_calls();
+    stage.aws.fault("GetPartitions", 1, FaultKind::Refuse(400, "ThrottlingException"));
+    assert!(!stage.look().await.got_further, "nothing was read");
+    stage.aws.forget_calls();
+    let report = stage.look().await;
+    assert_eq!((report.finding.reason, report.columns_wait), (CatalogSynced::InSync, None));
+    assert_eq!((stage.aws.calls("GetPartitions"), stage.aws.calls("BatchUpdatePartition")), (2, 2), "of three pages");
+    let world = stage.aws.world();
+    assert!(world.glue.table(DATABASE, TABLE).partitions.values().all(|partition| last_column(partition) == "vwap"));
+}
+
+#[tokio::test]
+async fn a_partition_that_glue_does_not_take_is_named_and_holds_up_neither_others_nor_columns() {
+    let mut stage = Stage::settled().await;
+    stage.aws.world().glue.page_size = 90;
+    fill(&stage);
+    let stubborn = vec!["2024-05-01".to_owned(), "007".to_owned()];
+    stage.aws.world().glue.table_mut(DATABASE, TABLE).stubborn.insert(stubborn.clone());
+    stage.edit("volume, type: Bigint }", "volume, type: Bigint }\n      - { name: vwap, type: Double }");
+    for _ in 0..2 {
+        let report = stage.look().await;
+        assert_eq!((report.columns_wait, report.retry), (None, Some(Retry::Backoff)));
+        for part in ["1 of the partitions", "table market_data.us_equities", "2024-05-01/007", "InvalidInputException", "delete"] {
+            assert!(report.finding.message.contains(part), "{}", report.finding.message);
+        }
+    }
+    {
+        let mut world = stage.aws.world();
+        let table = world.glue.table_mut(DATABASE, TABLE);
+        let behind = table.partitions.iter().filter(|(_, partition)| last_column(partition) != "vwap").map(|(values, _)| values.clone());
+        assert_eq!(behind.collect::<Vec<_>>(), [stubborn]);
+        table.stubborn.clear();
+    }
+    assert_eq!(stage.look().await.finding.reason, CatalogSynced::InSync);
+    stage.settle().await;
+    stage.look().await;
+    assert_eq!(stage.aws.calls("GetPartitions"), 0);
+}
+
 #[tokio::test]
 async fn partitions_that_were_left_behind_follow_at_the_next_look() {
     let mut stage = Stage::settled().await;
@@ -149,7 +207,7 @@ async fn partitions_that_were_left_behind_follow_at_the_next_look() {
         world.glue.table_mut(DATABASE, TABLE).partitions.insert(values, partition);
     }
     stage.edit("volume, type: Bigint }", "volume, type: Bigint }\n      - { name: vwap, type: Double }");
-    stage.aws.fault("BatchUpdatePartition", 1, crate::aws_endpoint::FaultKind::Refuse(500, "InternalServiceException"));
+    stage.aws.fault("BatchUpdatePartition", 1, FaultKind::Refuse(500, "InternalServiceException"));
     let report = stage.look().await;
     assert_eq!(report.finding.reason, CatalogSynced::Unavailable);
     assert_eq!(report.retry, Some(Retry::Backoff));

@@ -111,6 +111,7 @@ async fn the_program_takes_the_arguments() {
         assert_eq!(run.lease_name, deployment["metadata"]["name"].as_str().unwrap());
         if set == "everything" {
             assert_eq!(settings.grants.roles["market-data"].len(), 2);
+            assert!(settings.grants.adoption("market-data", "research"));
             assert_eq!(settings.sink_resources.limits["memory"], "2Gi");
             assert_eq!(settings.network.unwrap().egress_ports, [9094, 9096]);
             assert!(settings.read_only);
@@ -146,6 +147,7 @@ async fn values_that_are_none_are_refused() {
         ("watchNamespaces={A}", "watchNamespaces"),
         ("allow.endpoints={moto:5000}", "endpoints"),
         ("allow.roles.quotes={admin}", "roles"),
+        ("allow.adopt.quotes={*}", "adopt"),
         ("driftInterval=soon", "driftInterval"),
         ("log.format=xml", "format"),
         ("statusInterval=169h", "statusInterval"),

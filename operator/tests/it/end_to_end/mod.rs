@@ -2,17 +2,21 @@
 
 mod everywhere;
 mod examples;
+mod indexes;
+mod owners;
+mod roles;
 pub(crate) mod stage;
 mod whole_life;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stockpipeline::launch::Exit;
 use stockpipeline_operator::resource::crd::StockPipeline;
 
 use crate::cluster::run;
+use crate::moto;
 use crate::program::until;
 use stage::{NAME, Stage};
 
@@ -20,6 +24,16 @@ use stage::{NAME, Stage};
 const MADE_WITHIN: Duration = Duration::from_secs(30);
 /// How long a hand-over may take.
 const HANDOVER: Duration = Duration::from_secs(2);
+
+/// Gives a pipeline every kind of thing that is kept in Glue and Athena.
+fn with_everything(spec: &mut Value, name: &str) {
+    spec["sink"]["raw"] = json!({ "prefix": "raw" });
+    spec["glue"]["tables"]["raw"] = json!(format!("{}_raw", name.replace('-', "_")));
+    spec["athena"] = json!({
+        "workgroup": { "name": name, "create": true, "outputLocation": "s3://results/athena/" },
+        "namedQueries": [{ "name": "count", "sql": "select count(*) from ticks" }],
+    });
+}
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("ticks-{number:02}")).collect()
@@ -65,12 +79,14 @@ async fn an_applied_pipeline_becomes_ready_and_is_planned_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs an API server and its audit log"]
+#[ignore = "needs an API server and its audit log, and moto: AWS_ENDPOINT_URL"]
 async fn fifty_pipelines_at_rest_are_written_nowhere() {
-    let stage = Stage::new("rest").await;
+    let mut stage = Stage::new("rest").await;
+    let aws = stage.before_moto().await;
     let operator = stage.lead(NAME).await;
     let names = names(50);
-    stage.apply(&names).await;
+    let documents: Vec<String> = names.iter().map(|name| stage.document(name, |spec| with_everything(spec, name))).collect();
+    stage.kubectl(&["apply", "-f", "-"], &documents.join("\n---\n")).await;
     stage.wait(&names).await;
     let mut last = (BTreeMap::new(), Instant::now());
     until("nothing is written for ten seconds", async || {
@@ -81,10 +97,14 @@ async fn fifty_pipelines_at_rest_are_written_nowhere() {
         last.1.elapsed() > Duration::from_secs(10)
     })
     .await;
-    let (before, aws_before, looks) = (stage.writes(NAME), stage.aws.writes(), stage.aws.calls("GetTable"));
-    until("every pipeline's drift was looked for twice", async || stage.aws.calls("GetTable") >= looks + 2 * 50 + 50).await;
+    let database = stage.namespace.name().replace('-', "_");
+    assert_eq!((moto::tables(&database).await.len(), moto::queries("ticks-49").await.len()), (3 * 50, 1), "all is there");
+    let (before, aws_before) = (stage.writes(NAME), aws.aws_writes());
+    let looks = ["GetDatabase", "GetTable", "GetWorkGroup", "GetNamedQuery"].map(|operation| (operation, aws.calls(operation)));
+    until("every pipeline's drift was looked for twice", async || aws.calls("GetDatabase") >= looks[0].1 + 2 * 50 + 50).await;
+    assert!(looks.iter().all(|(operation, before)| aws.calls(operation) >= before + 2 * 50), "all of it: {looks:?}");
     assert_eq!(stage.writes(NAME), before);
-    assert_eq!(stage.aws.writes(), aws_before);
+    assert_eq!(aws.aws_writes(), aws_before);
     drop(operator);
     stage.namespace.remove().await;
 }

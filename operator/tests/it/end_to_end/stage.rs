@@ -87,6 +87,13 @@ impl Stage {
         stage
     }
 
+    /// Lets pipelines keep their catalogue in moto; returns what stands in front of it and counts.
+    pub(crate) async fn before_moto(&mut self) -> Proxy {
+        let proxy = Proxy::before(&crate::moto::endpoint()).await;
+        self.endpoint.clone_from(&proxy.url);
+        proxy
+    }
+
     /// Returns the chart's roles and what binds them.
     async fn rendered_roles(&self) -> String {
         let chart = repository(CHART).display().to_string();

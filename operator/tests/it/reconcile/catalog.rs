@@ -74,6 +74,40 @@ async fn an_added_column_is_in_glue_before_sinks_roll_and_they_keep_running_unti
 }
 
 #[tokio::test]
+async fn sinks_that_come_back_to_a_table_without_their_columns_wait_too() {
+    let stage = Stage::with_aws().await;
+    let aws = stage.aws.as_ref().unwrap();
+    let catalogued = stage.catalogued();
+    let with_sinks = |count: u32| {
+        let catalogued = &catalogued;
+        move |spec: &mut Value| {
+            catalogued(spec);
+            spec["sink"]["worker"] = json!({ "replicas": count });
+        }
+    };
+    let sinks = |stage: &Stage| stage.get("deployments", "demo-sink")["spec"]["replicas"].clone();
+    stage.apply("demo", with_sinks(1)).await;
+    stage.ready("demo").await;
+    stage.apply("demo", with_sinks(0)).await;
+    stage.until("no sink is left", |stage| sinks(stage) == 0).await;
+    stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+    let before = sink_hash(&stage);
+    aws.fault("UpdateTable", 1_000, FaultKind::Refuse(400, "AccessDeniedException"));
+    stage.apply("demo", |spec| (with_sinks(0)(spec), add_a_column(spec)).1).await;
+    stage.until_condition("demo", "CatalogSynced", "False/AccessDenied").await;
+    stage.until("what sinks will read is written", |stage| sink_hash(stage) != before).await;
+    stage.apply("demo", |spec| (with_sinks(1)(spec), add_a_column(spec)).1).await;
+    stage.until_accepted("demo").await;
+    let waits = stage.until_condition("demo", "SinkAvailable", "False/RollingOut").await;
+    assert!(waits.contains("wait for the catalogue"), "{waits}");
+    assert_eq!(sinks(&stage), 0, "no sink writes a column that the table lacks");
+    aws.heal();
+    stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
+    stage.until("sinks come", |stage| sinks(stage) == 1).await;
+    assert_eq!(columns(&stage).last().map(String::as_str), Some("volume"));
+}
+
+#[tokio::test]
 async fn trouble_with_athena_or_the_crawler_is_told_and_keeps_no_record_from_being_stored() {
     for operation in ["GetWorkGroup", "CreateNamedQuery", "CreateCrawler"] {
         let mut stage = Stage::idle_with_aws().await;
@@ -142,13 +176,6 @@ fn with_extras(spec: &mut Value) {
     });
 }
 
-/// Returns how many looks have ended so far.
-fn looks(stage: &Stage) -> u64 {
-    let text = stage.metrics.render();
-    let counts = text.lines().filter(|line| line.starts_with("stockpipeline_operator_reconciles_total{"));
-    counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
-}
-
 #[tokio::test]
 async fn what_was_made_besides_tables_goes_with_the_catalogue_and_then_all_is_quiet() {
     let mut stage = Stage::idle_with_aws().await;
@@ -186,11 +213,11 @@ async fn what_was_made_besides_tables_goes_with_the_catalogue_and_then_all_is_qu
     let status = &stage.get("stockpipelines", "demo")["status"];
     assert!(status["glue"].is_null() && status["athena"].is_null(), "{status}");
     aws.forget_calls();
-    let (started, looks) = (Instant::now(), looks(&stage));
+    let (started, looks) = (Instant::now(), stage.looks());
     let drift_interval = stage.settings.timing.drift_interval.unwrap();
     stage.until("two drift intervals have passed", |_| started.elapsed() > 2 * drift_interval).await;
     let most = 2 * started.elapsed().as_millis() / stage.settings.timing.status_interval.as_millis();
-    assert!(u128::from(self::looks(&stage) - looks) <= most, "each look waits for its time");
+    assert!(u128::from(stage.looks() - looks) <= most, "each look waits for its time");
     assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
     assert_eq!((aws.calls("GetCrawler"), aws.calls("GetTable")), (0, 0));
 }

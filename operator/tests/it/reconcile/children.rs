@@ -81,6 +81,31 @@ async fn what_others_change_or_delete_comes_back_and_is_counted() {
 }
 
 #[tokio::test]
+async fn who_insists_on_a_field_has_it_after_a_few_times_and_is_told_of() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let replicas = |stage: &Stage| stage.get("deployments", "demo-sink")["spec"]["replicas"].as_i64();
+    let seven = json!({ "spec": { "replicas": 7 } });
+    for _ in 0..6 {
+        stage.edit("deployments", "demo-sink", &seven).await;
+        stage.until("the number is back", |stage| replicas(stage) == Some(1)).await;
+    }
+    stage.edit("deployments", "demo-sink", &seven).await;
+    let message = stage.until_condition("demo", "SinkAvailable", "False/ApplyFailed").await;
+    assert!(message.contains("spec.replicas of Deployment demo-sink") && message.contains("change the StockPipeline"), "{message}");
+    assert_eq!(stage.condition("demo", "ProducerAvailable").0, "True/MinimumReplicasAvailable", "it is about the sinks alone");
+    assert_eq!((stage.written_at_rest().await, replicas(&stage)), (Vec::new(), Some(7)));
+    assert!(stage.metrics.render().contains("drift_corrections_total 6"));
+    // What is gone comes back, and what the spec changes is written, whoever else writes.
+    stage.remove("networkpolicies", "demo-workers").await;
+    stage.until("the policy is back", |stage| !stage.get("networkpolicies", "demo-workers").is_null()).await;
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2 })).await;
+    stage.until("the spec is in force", |stage| replicas(stage) == Some(2)).await;
+    stage.ready("demo").await;
+}
+
+#[tokio::test]
 async fn what_could_not_be_set_right_is_neither_counted_nor_told() {
     let stage = Stage::new().await;
     stage.apply("demo", |_| {}).await;
@@ -286,4 +311,45 @@ async fn sinks_have_a_new_column_before_producers_send_it() {
     assert!(has_column(&stage, "producer.yaml"), "what a pod reads is there before it");
     stage.ready("demo").await;
     assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn producers_that_come_while_sinks_roll_wait_for_every_sink() {
+    type Change = fn(&mut Value);
+    let with_column = |spec: &mut Value| {
+        let columns = spec["schema"]["columns"].as_array_mut().unwrap();
+        columns.push(json!({ "name": "volume", "type": "Bigint" }));
+    };
+    let paused: Change = |spec| spec["producer"]["worker"] = json!({ "replicas": 0 });
+    let external: Change = |spec| {
+        spec["source"] = json!({ "type": "ExternalTopic" });
+        spec.as_object_mut().unwrap().remove("producer");
+    };
+    let as_it_is: Change = |_| {};
+    // What the spec is before, what it is with the new column, and whether somebody deletes the producers meanwhile.
+    for (before, meanwhile, is_deleted) in [(paused, paused, false), (external, as_it_is, false), (as_it_is, as_it_is, true)] {
+        let stage = Stage::new().await;
+        stage.apply("demo", before).await;
+        stage.until("there are sinks", |stage| !stage.get("deployments", "demo-sink").is_null()).await;
+        stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+        stage.until_condition("demo", "SinkAvailable", "True/MinimumReplicasAvailable").await;
+        let hash = |stage: &Stage| {
+            stage.get("deployments", "demo-sink").pointer("/spec/template/metadata/annotations/stockpipeline.dev~1config-hash").cloned()
+        };
+        let old = hash(&stage);
+        stage.apply("demo", |spec| (meanwhile(spec), with_column(spec)).1).await;
+        stage.until("sinks roll", |stage| hash(stage) != old).await;
+        if is_deleted {
+            stage.remove("deployments", "demo-producer").await;
+        }
+        stage.apply("demo", with_column).await;
+        stage.until_condition("demo", "ProducerAvailable", "False/RollingOut").await;
+        stage.look_twice().await;
+        let producers = |stage: &Stage| stage.get("deployments", "demo-producer")["spec"]["replicas"].as_i64().unwrap_or(0);
+        assert_eq!(producers(&stage), 0, "old sinks would drop the new column");
+        stage.roll_out_role("demo", "sink", "127.0.0.2").await;
+        stage.until("producers come", |stage| producers(stage) == 1).await;
+        stage.ready("demo").await;
+        assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -182,4 +183,112 @@ async fn what_was_never_made_is_gone_at_once() {
     stage.until_condition("demo", "Ready", "False/InvalidSpec").await;
     stage.delete("demo").await;
     stage.until("it is gone", is_gone).await;
+}
+
+/// Removes every revision, as a namespace that ends does before it comes to the pipelines.
+async fn remove_revisions(stage: &Stage) {
+    for object in stage.server.list("controllerrevisions") {
+        stage.remove("controllerrevisions", object["metadata"]["name"].as_str().unwrap()).await;
+    }
+}
+
+fn tables(stage: &Stage) -> Vec<String> {
+    stage.aws.as_ref().unwrap().world().glue.names("market")
+}
+
+fn notes(stage: &Stage) -> Vec<String> {
+    let told = stage.server.list("events").into_iter().filter(|event| event["reason"] == "CleanedUp");
+    told.map(|event| event["note"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Starts a pipeline with a catalogue and a policy that is made ready.
+async fn catalogued(policy: Value) -> Stage {
+    let mut stage = Stage::idle_with_aws().await;
+    stage.settings.timing.cleanup_deadline = Duration::from_secs(1);
+    stage.start().await;
+    let catalogued = stage.catalogued();
+    stage
+        .apply("demo", |spec| {
+            catalogued(spec);
+            spec["deletionPolicy"] = policy;
+        })
+        .await;
+    stage.ready("demo").await;
+    assert_eq!(tables(&stage), ["ticks", "ticks_dlq"]);
+    stage
+}
+
+#[tokio::test]
+async fn a_namespace_that_takes_the_accepted_specs_first_is_cleaned_up_after_all_the_same() {
+    let stage = catalogued(json!({ "tables": "Delete" })).await;
+    stage.server.set_fault(Some(Box::new(|method, path| {
+        (method == "PATCH" && path.contains("/controllerrevisions/")).then_some(StatusCode::FORBIDDEN)
+    })));
+    remove_revisions(&stage).await;
+    stage.until_condition("demo", "Accepted", "False/NotRecorded").await;
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    stage.until("it is gone", is_gone).await;
+    assert_eq!(tables(&stage), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn where_a_refused_spec_is_all_that_is_left_nothing_is_removed_and_that_is_told_also_after_a_restart() {
+    let mut stage = catalogued(json!({ "tables": "Delete" })).await;
+    let another = stage.catalogued();
+    stage
+        .apply("demo", |spec| {
+            another(spec);
+            // Another topic, which is not this pipeline's to delete.
+            spec["kafka"]["topic"]["name"] = json!("another");
+            spec["deletionPolicy"] = json!({ "tables": "Delete", "topic": "Delete" });
+        })
+        .await;
+    stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
+    stage.server.set_fault(Some(Box::new(|method, path| {
+        (method == "PATCH" && path.contains("/controllerrevisions/")).then_some(StatusCode::FORBIDDEN)
+    })));
+    stage.delete("demo").await;
+    remove_revisions(&stage).await;
+    stage.restart().await;
+    let message = stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
+    assert!(message.contains("no accepted spec") && message.contains("skip-cleanup"), "{message}");
+    // Its own status is not taken for a spec in force.
+    stage.restart().await;
+    let before = stage.looks();
+    stage.annotate("demo", "reconcile-requested-at", json!("now")).await;
+    stage.until("it was looked at", |stage| stage.looks() > before).await;
+    assert_eq!(
+        (tables(&stage), stage.condition("demo", "Accepted").0.as_str()),
+        (vec!["ticks".to_owned(), "ticks_dlq".to_owned()], "False/UnsupportedChange")
+    );
+    assert!(stage.get("jobs", "demo-delete-topic").is_null() && !is_gone(&stage));
+    stage.annotate("demo", "skip-cleanup", json!("true")).await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_made_keeps_no_table_from_being_removed() {
+    let stage = catalogued(json!({ "topic": "Delete", "tables": "Delete" })).await;
+    stage.server.set_fault(Some(Box::new(|method, path| (method == "PATCH" && path.contains("/jobs/")).then_some(StatusCode::FORBIDDEN))));
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    stage.until("the table is gone", |stage| tables(stage).is_empty()).await;
+    let message = stage.until_condition("demo", "Stalled", "True/CleanupBlocked").await;
+    assert!(message.contains("Job demo-delete-topic") && !is_gone(&stage), "{message}");
+    stage.server.set_fault(None);
+    stage.annotate("demo", "skip-cleanup", json!("true")).await;
+    stage.until("it is gone", is_gone).await;
+}
+
+#[tokio::test]
+async fn what_a_clean_up_leaves_is_told_with_its_reason() {
+    let stage = catalogued(json!({ "tables": "Delete", "database": "Delete" })).await;
+    stage.aws.as_ref().unwrap().world().glue.databases.get_mut("market").unwrap().tables.entry("theirs".to_owned()).or_default();
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    stage.until("it is gone", is_gone).await;
+    assert_eq!(tables(&stage), ["theirs"]);
+    stage.until("it is told", |stage| !notes(stage).is_empty()).await;
+    assert_eq!(notes(&stage), ["what the deletion policy names is removed, but for this: database market holds other tables"]);
 }

@@ -1,7 +1,7 @@
 //! Running, drained, stopped; and the number of sinks by whoever owns it.
 
 use serde_json::{Value, json};
-use stockpipeline::status::Status;
+use stockpipeline::status::{ProducerStatus, Role, SlotStatus, Status};
 
 use super::stage::{Stage, sink_status};
 
@@ -13,6 +13,14 @@ fn replicas(stage: &Stage) -> (i64, i64) {
 fn waiting(records: i64) -> Status {
     let mut status = sink_status(2);
     status.sink.as_mut().unwrap().partitions[1].lag = Some(records);
+    status
+}
+
+/// Returns what a producer says that has sent a finite source to its end.
+fn completed() -> Status {
+    let mut status = Status::starting(Role::Producer, "producer-1", 0);
+    let slots = (0..16).map(|slot| SlotStatus { slot, row: 7, completed: true }).collect();
+    status.producer = Some(ProducerStatus { slots, source_position: 7, source_rows: Some(7), rows: 7, malformed: 0, completed: true });
     status
 }
 
@@ -29,9 +37,32 @@ async fn a_stopped_pipeline_runs_nothing_and_goes_on_later() {
     stage.until("nothing runs", |stage| replicas(stage) == (0, 0)).await;
     stage.until_condition("demo", "Suspended", "True/Stopped").await;
     stage.until("it is told", |stage| stage.get("stockpipelines", "demo")["status"]["phase"] == "Stopped").await;
+    stage.roll_out("demo").await;
     desire(&stage, json!({})).await;
     stage.until("it runs", |stage| replicas(stage) == (1, 1)).await;
     stage.ready("demo").await;
+}
+
+#[tokio::test]
+async fn a_pipeline_is_completed_by_what_sinks_have_measured_after_the_last_record() {
+    let phase = |stage: &Stage| stage.get("stockpipelines", "demo")["status"]["phase"].clone();
+    let mut stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    // Nothing waits, as far as the sinks know of the log's end by now.
+    stage.say("producer", Some(completed()));
+    stage.until_condition("demo", "ProducerAvailable", "True/Completed").await;
+    assert_eq!(phase(&stage), "Running", "what came last may not be in what they say");
+    stage.say("sink", Some(waiting(5)));
+    // Workers are asked every two seconds, so that their word counts by now.
+    stage.look_times(4).await;
+    assert_eq!(phase(&stage), "Running", "some of it is not stored");
+    stage.say("sink", Some(waiting(0)));
+    stage.until("it is told", |stage| phase(stage) == "Completed").await;
+    let before = stage.written().len();
+    stage.restart().await;
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    assert_eq!((&stage.written()[before..], phase(&stage)), (&[][..], json!("Completed")), "who comes after does not begin anew");
 }
 
 #[tokio::test]

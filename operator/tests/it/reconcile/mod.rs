@@ -9,4 +9,6 @@ mod faults;
 mod lifecycle;
 mod specs;
 mod stage;
+mod start;
+mod turns;
 mod workers;

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use stockpipeline_operator::resource::crd::StockPipeline;
 
 use super::stage::{NAMESPACE, Stage};
@@ -270,4 +271,95 @@ async fn a_pipeline_that_is_made_again_under_its_name_starts_anew() {
     stage.ready("demo").await;
     let owner = &stage.get("deployments", "demo-sink")["metadata"]["ownerReferences"][0]["uid"];
     assert!(*owner != before && *owner == stage.get("stockpipelines", "demo")["metadata"]["uid"]);
+}
+
+/// Returns the hash by which an accepted spec is known.
+fn spec_hash(spec: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members: std::collections::BTreeMap<&String, Value> =
+                    members.iter().map(|(name, value)| (name, sorted(value))).collect();
+                json!(members)
+            }
+            Value::Array(items) => items.iter().map(sorted).collect(),
+            other => other.clone(),
+        }
+    }
+    let digits: Vec<String> = Sha256::digest(sorted(spec).to_string()).iter().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
+}
+
+/// Returns the newest accepted spec.
+fn newest(stage: &Stage) -> Value {
+    stage.server.list("controllerrevisions").into_iter().max_by_key(|object| object["revision"].as_i64()).unwrap()
+}
+
+/// Makes the newest accepted spec one that the check refuses: as if an operator of before, whose check let that pass, had accepted it.
+async fn accepted_by_another_version(stage: &Stage, change: impl FnOnce(&mut Value)) {
+    stage.apply("demo", change).await;
+    let spec = stage.get("stockpipelines", "demo")["spec"].clone();
+    let annotations = json!({ "stockpipeline.dev/spec-hash": spec_hash(&spec) });
+    let patch = json!({ "metadata": { "annotations": annotations }, "data": { "spec": { "sink": { "worker": spec["sink"]["worker"] } } } });
+    stage.edit("controllerrevisions", newest(stage)["metadata"]["name"].as_str().unwrap(), &patch).await;
+}
+
+fn refused(spec: &mut Value) {
+    spec["sink"]["worker"] = json!({ "replicas": 3, "env": [{ "name": "AWS_PROFILE", "value": "quotes" }] });
+}
+
+/// Starts a stricter operator where the second accepted spec, and not the first, is one that it refuses.
+async fn under_a_stricter_operator() -> Stage {
+    let mut stage = Stage::new().await;
+    for replicas in [2, 3] {
+        stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": replicas })).await;
+        stage.until_accepted("demo").await;
+    }
+    stage.ready("demo").await;
+    stage.stop().await;
+    accepted_by_another_version(&stage, refused).await;
+    stage.start().await;
+    stage
+}
+
+#[tokio::test]
+async fn an_accepted_spec_that_a_stricter_operator_refuses_leaves_what_runs_as_it_is() {
+    let stage = under_a_stricter_operator().await;
+    let before = [template(&stage, "sink"), template(&stage, "producer")];
+    let message = stage.until_condition("demo", "Accepted", "False/InvalidSpec").await;
+    assert!(message.contains("AWS_PROFILE") && message.contains("left as it is"), "{message}");
+    assert_eq!(stage.written_at_rest().await, Vec::<String>::new());
+    assert_eq!(stage.get("deployments", "demo-sink")["spec"]["replicas"], 3, "it is not the spec before that is in force");
+    assert_eq!([template(&stage, "sink"), template(&stage, "producer")], before);
+    let told = stage.condition("demo", "SinkAvailable");
+    assert!(told.0 == "True/MinimumReplicasAvailable" && told.1.contains("3 of 3 workers run on"), "{told:?}");
+    // What it has claimed is still its own.
+    stage.apply("second", |_| {}).await;
+    stage.until_condition("second", "Accepted", "False/ResourceConflict").await;
+}
+
+#[tokio::test]
+async fn what_an_accepted_spec_has_fixed_binds_also_where_it_no_longer_passes() {
+    let stage = under_a_stricter_operator().await;
+    stage.until_condition("demo", "Accepted", "False/InvalidSpec").await;
+    stage.apply("demo", |spec| spec["kafka"]["topic"]["name"] = json!("another")).await;
+    let message = stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
+    assert!(message.contains("spec.kafka.topic.name"), "{message}");
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 4 })).await;
+    stage.until("the repaired one is in force", |stage| stage.get("deployments", "demo-sink")["spec"]["replicas"] == 4).await;
+    stage.until_accepted("demo").await;
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_be_compared_with_the_last_one_is_refused_with_the_way_out() {
+    let mut stage = under_a_stricter_operator().await;
+    stage.stop().await;
+    let name = newest(&stage)["metadata"]["name"].as_str().unwrap().to_owned();
+    stage.edit("controllerrevisions", &name, &json!({ "data": { "bounds": null } })).await;
+    stage.start().await;
+    stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 4 })).await;
+    let message = stage.until_condition("demo", "Accepted", "False/UnsupportedChange").await;
+    assert!(message.contains(&format!("ControllerRevision {name}")) && message.contains("delete that one"), "{message}");
+    stage.remove("controllerrevisions", &name).await;
+    stage.until_accepted("demo").await;
 }

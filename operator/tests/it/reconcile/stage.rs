@@ -34,7 +34,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Looks after which nothing more is expected to be written.
 const LOOKS_AT_REST: usize = 4;
 /// The smallest useful document, which has no catalogue.
-const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
+pub(super) const MINIMAL: &str = include_str!("../../../../pipeline/tests/fixtures/minimal.yaml");
 /// Namespace of every test.
 pub(super) const NAMESPACE: &str = "market-data";
 /// Who writes in place of the user and of the cluster.
@@ -335,6 +335,13 @@ impl Stage {
         let before = self.written().len();
         self.look_times(LOOKS_AT_REST).await;
         self.written().split_off(before)
+    }
+
+    /// Returns how many looks of all controllers of this stage have ended so far.
+    pub(super) fn looks(&self) -> u64 {
+        let text = self.metrics.render();
+        let counts = text.lines().filter(|line| line.starts_with("stockpipeline_operator_reconciles_total{"));
+        counts.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
     /// Waits until two more looks have ended.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::end_to_end::stage::{NAME, Stage, list};
-use crate::program::until;
+use crate::program::{Operator, until};
 use crate::proxy::{Fate, Passing, Proxy};
 
 /// Runs at one time: most of each is waiting.
@@ -23,6 +23,8 @@ const KINDS: [(&str, &str, &str); 7] = [
     ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     ("stockpipeline.dev/v1alpha1", "StockPipeline", "stockpipelines"),
 ];
+/// Role of the crawler.
+const CRAWLER_ROLE: &str = "arn:aws:iam::111122223333:role/crawler";
 /// Hexadecimal digits in a row that are a hash or a part of an identifier.
 const DIGITS_OF_A_HASH: usize = 8;
 
@@ -47,20 +49,28 @@ impl Run {
                 spec["sink"]["worker"] = json!({ "replicas": 2 });
                 spec["sink"]["raw"] = json!({ "prefix": "raw" });
                 spec["glue"]["tables"]["raw"] = json!("raw");
+                spec["glue"]["crawler"] = json!({ "enabled": true, "roleArn": CRAWLER_ROLE });
                 spec["athena"] = json!({
                     "workgroup": { "name": "quotes", "create": true, "outputLocation": "s3://results/athena/" },
                     "namedQueries": [{ "name": "count", "sql": "select count(*) from demo" }],
+                    "views": [{ "name": "latest", "sql": "select * from demo" }, { "name": "oldest", "sql": "select * from demo" }],
                 });
                 spec["deletionPolicy"] = json!({ "tables": "Delete" });
             })
             .await;
     }
 
+    /// Starts the operator, which may give a crawler its role.
+    async fn operate(&self) -> Operator {
+        let granted = format!("--allow-role={}={CRAWLER_ROLE}", self.stage.namespace.name());
+        self.stage.operate_with(NAME, Some(&self.cluster), &[&granted]).await
+    }
+
     /// Holds everything from the answer of one write on; returns how many writes there were.
     fn die_at(&self, last: usize) -> Arc<AtomicUsize> {
         let writes = Arc::new(AtomicUsize::new(0));
         for (proxy, is_write) in
-            [(&self.cluster, Passing::is_write as fn(&Passing) -> bool), (&self.aws, is_aws_write as fn(&Passing) -> bool)]
+            [(&self.cluster, Passing::is_write as fn(&Passing) -> bool), (&self.aws, Passing::is_aws_write as fn(&Passing) -> bool)]
         {
             let writes = Arc::clone(&writes);
             proxy.rule(move |passing| {
@@ -77,8 +87,7 @@ impl Run {
 
     /// Returns the number of writes so far.
     fn writes(&self) -> usize {
-        self.cluster.seen().iter().filter(|passing| passing.is_write()).count()
-            + self.aws.seen().iter().filter(|passing| is_aws_write(passing)).count()
+        self.cluster.seen().iter().filter(|passing| passing.is_write()).count() + self.aws.aws_writes().len()
     }
 
     /// Returns everything that is stored, without what differs between two runs of the same.
@@ -102,6 +111,7 @@ impl Run {
             objects.extend(held.tables.iter().map(|(name, table)| format!("table {name} {}", crate::catalog::sorted(&table.input))));
         }
         objects.extend(world.athena.workgroups.values().map(|group| format!("workgroup {}", crate::catalog::sorted(group))));
+        objects.extend(world.glue.crawlers.values().map(|crawler| format!("crawler {}", crate::catalog::sorted(crawler))));
         for query in world.athena.queries.values() {
             let mut query = crate::catalog::sorted(query);
             query.as_object_mut().unwrap().retain(|name, _| !["NamedQueryId", "ClientRequestToken"].contains(&name.as_str()));
@@ -119,10 +129,6 @@ impl Run {
         objects.sort();
         objects
     }
-}
-
-fn is_aws_write(passing: &Passing) -> bool {
-    !["Get", "List", "BatchGet"].iter().any(|start| passing.operation.starts_with(start))
 }
 
 /// Takes away what tells when something was made, and as which.
@@ -164,7 +170,7 @@ async fn run(last: Option<usize>) -> (Vec<String>, usize) {
     run.apply().await;
     if let Some(last) = last {
         let writes = run.die_at(last);
-        let mut killed = run.stage.operate_with(NAME, Some(&run.cluster), &[]).await;
+        let mut killed = run.operate().await;
         until("the last write was made", async || writes.load(Ordering::SeqCst) >= last).await;
         killed.signal("KILL");
         killed.ended().await;
@@ -172,7 +178,7 @@ async fn run(last: Option<usize>) -> (Vec<String>, usize) {
         run.aws.heal();
         run.stage.free_lease().await;
     }
-    let operator = run.stage.operate_with(NAME, Some(&run.cluster), &[]).await;
+    let operator = run.operate().await;
     run.stage.wait(&["demo".to_owned()]).await;
     // At rest: two looks for drift have found nothing to write.
     let (mut writes, mut looks) = (run.writes(), run.stage.aws.calls("GetDatabase"));
@@ -194,7 +200,7 @@ async fn run(last: Option<usize>) -> (Vec<String>, usize) {
 async fn an_operator_that_is_killed_after_any_of_its_writes_comes_to_the_same_end() {
     let (expected, writes) = run(None).await;
     assert!((10..60).contains(&writes), "{writes}");
-    let kinds = ["ConfigMap", "Deployment", "table", "query", "workgroup", "database"];
+    let kinds = ["ConfigMap", "Deployment", "table", "query", "workgroup", "database", "crawler"];
     assert!(kinds.iter().all(|kind| expected.iter().any(|object| object.starts_with(kind))), "{expected:#?}");
     let runs = futures::stream::iter(1..=writes).map(async |last| (last, run(Some(last)).await.0)).buffer_unordered(SIDE_BY_SIDE);
     let mut runs = std::pin::pin!(runs);

@@ -1,10 +1,14 @@
 //! What the clean-up commands delete, and what they leave.
 
+use std::collections::BTreeMap;
 use std::process::Output;
 
+use bytes::Bytes;
+use stockpipeline::layout::{Epoch, LedgerKeys};
+use stockpipeline::plan::{PLAN_VERSION, Root};
 use stockpipeline_worker::embedded::EmbeddedS3;
 
-use super::stage::Stage;
+use super::stage::{Stage, until};
 use super::stored::files;
 use crate::command_line::worker;
 
@@ -27,15 +31,55 @@ fn data_delete_removes_zones_and_ledger_and_nothing_else() {
     assert!(sink.stop().unwrap().drained);
     for key in ["raw-of-others/a", "processed2/b", "_stockpipeline/sinks2/c"] {
         let none = std::collections::BTreeMap::new();
-        stage.runtime.block_on(stage.store().put_if_absent(key, "x".into(), "text/plain", &none)).unwrap();
+        stage.runtime.block_on(stage.store().put_if_absent(key, Bytes::from_static(b"x"), "text/plain", &none)).unwrap();
     }
     for round in 0..2 {
         let output = delete(&stage, "data");
         assert!(output.status.success(), "round {round}: {output:?}");
-        let left: Vec<String> =
-            files(&stage.bucket()).iter().map(|path| path.strip_prefix(stage.bucket()).unwrap().display().to_string()).collect();
-        assert_eq!(left, ["_stockpipeline/sinks2/c", "processed2/b", "raw-of-others/a"], "round {round}");
+        assert_eq!(stored_keys(&stage), ["_stockpipeline/sinks2/c", "processed2/b", "raw-of-others/a"], "round {round}");
     }
+}
+
+/// Pipelines of two clusters may have one bucket and groups of one name; each has its ledger in epochs of its own.
+#[test]
+fn data_delete_leaves_the_epochs_of_another_pipeline_with_the_same_group() {
+    let mut stage = Stage::new(1);
+    let ours = stage.sink("ours", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(ours.stop().unwrap().drained);
+    // The same topic of another cluster, into zones of its own.
+    stage.replace_broker();
+    stage.epoch = Epoch::of("another cluster");
+    let theirs = stage.sink(
+        "theirs",
+        stage.pipeline(|spec| {
+            spec["sink"]["raw"]["prefix"] = "theirs/raw".into();
+            spec["sink"]["processed"]["prefix"] = "theirs/processed".into();
+            spec["sink"]["onBadRecord"]["prefix"] = "theirs/dlq".into();
+        }),
+    );
+    stage.produce(0, 0, RECORDS);
+    until("their rows are durable", || theirs.durable() == RECORDS);
+    assert!(theirs.stop().unwrap().drained);
+    // Another topic, whose pipeline has stored nothing yet.
+    let idle = LedgerKeys::new("_stockpipeline", "sinks", &Epoch::of("another topic")).root();
+    let root = Root { version: PLAN_VERSION, cluster_id: None, topic_id: None, topic: "others".to_owned(), starts: BTreeMap::new() };
+    stage.runtime.block_on(stage.store().put_if_absent(&idle, Bytes::from(root.to_json()), "application/json", &BTreeMap::new())).unwrap();
+    let others = |path: &str| path == idle || path.starts_with("theirs/") || path.contains(stage.epoch.as_str());
+    let all = stored_keys(&stage);
+    let expected: Vec<&String> = all.iter().filter(|path| others(path)).collect();
+    assert!(expected.len() > 4 && expected.len() < all.len(), "{all:?}");
+
+    let output = delete(&stage, "data");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stored_keys(&stage).iter().collect::<Vec<_>>(), expected);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("belongs to topic \"others\"") && said.contains("theirs/dlq"), "{said}");
+}
+
+fn stored_keys(stage: &Stage) -> Vec<String> {
+    files(&stage.bucket()).iter().map(|path| path.strip_prefix(stage.bucket()).unwrap().display().to_string()).collect()
 }
 
 #[test]

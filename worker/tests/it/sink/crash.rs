@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use stockpipeline::layout::LedgerKeys;
 
-use super::stage::{Stage, until};
+use super::stage::{RunningSink, Stage, until};
 use crate::faults::{Fault, Rule};
 
 const RECORDS: i64 = 500;
@@ -138,6 +138,22 @@ fn killed_in_the_middle_of_an_upload_nothing_is_half_written() {
     stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
     assert!(second.stop().unwrap().drained);
     stage.assert_exactly_once(&[(0, RECORDS)]);
+}
+
+#[test]
+fn a_sink_that_starts_anew_knows_when_its_predecessor_has_committed() {
+    let stage = Stage::new(1);
+    let committed = |sink: &RunningSink| sink.status.read().sink.as_ref().unwrap().last_commit_millis;
+    let first = stage.sink("first", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    until("it has committed", || first.durable() == RECORDS && committed(&first).is_some());
+    let before = committed(&first).unwrap();
+    assert!(first.stop().unwrap().drained);
+    let second = stage.sink("second", stage.pipeline(|_| {}));
+    until("the partition goes on", || second.durable() == RECORDS);
+    let sealed = committed(&second).unwrap();
+    assert!(sealed <= before && before - sealed < 60_000, "{sealed} is not shortly before {before}");
+    assert!(second.stop().unwrap().drained);
 }
 
 #[test]

@@ -3,11 +3,14 @@
 mod clean_up;
 mod contract;
 mod crash;
+mod damaged;
+mod membership;
 mod ownership;
 mod partitions;
 mod real;
 mod records;
 mod refusals;
 mod stage;
+mod start;
 mod store_faults;
 mod stored;

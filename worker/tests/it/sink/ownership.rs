@@ -8,10 +8,11 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::Signal;
 use stockpipeline::layout::LedgerKeys;
+use stockpipeline::plan::SealReason;
 use stockpipeline_worker::status::Reason;
 use tokio::sync::Notify;
 
-use super::stage::{Stage, TOPIC, until};
+use super::stage::{RunningSink, Stage, TOPIC, until};
 use crate::faults::{Fault, Rule};
 
 const RECORDS: i64 = 400;
@@ -21,17 +22,43 @@ fn two_sinks_share_the_partitions_and_one_that_leaves_stores_before_it_gives_bac
     let stage = Stage::new(4);
     let a = stage.sink("a", stage.pipeline(|_| {}));
     let b = stage.sink("b", stage.pipeline(|spec| spec["sink"]["rotation"]["maxInterval"] = "1h".into()));
-    until("both have partitions", || {
-        [&a, &b].iter().all(|sink| sink.status.read().sink.as_ref().is_some_and(|sink| !sink.partitions.is_empty()))
+    until("both have half of the partitions", || {
+        [&a, &b].iter().all(|sink| sink.status.read().sink.as_ref().is_some_and(|sink| sink.partitions.len() == 2))
     });
     (0..4).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    // The rows of a's own.
+    stage.wait_for_rows(usize::try_from(2 * RECORDS).unwrap());
+    until("b buffers", || b.metric("stockpipeline_lag_seconds") > 0.0);
     // What b has buffered for an hour goes to S3 because it leaves.
-    stage.wait_for_rows(1);
     assert!(b.stop().unwrap().drained);
+    let plans = stage.plans();
+    let of_b: i64 = plans.iter().filter(|plan| plan.worker == "b").map(|plan| plan.last - plan.first + 1).sum();
+    assert!(of_b > 0, "{plans:?}");
+    assert!(plans.iter().filter(|plan| plan.worker == "b").all(|plan| plan.reason == SealReason::Shutdown), "{plans:?}");
     (0..4).for_each(|partition| stage.produce(partition, RECORDS, RECORDS));
     stage.wait_for_rows(usize::try_from(8 * RECORDS).unwrap());
     assert!(a.stop().unwrap().drained);
     stage.assert_exactly_once(&[(0, 2 * RECORDS), (1, 2 * RECORDS), (2, 2 * RECORDS), (3, 2 * RECORDS)]);
+}
+
+#[test]
+fn what_is_buffered_of_a_revoked_partition_is_stored_before_the_next_owner_has_it() {
+    let stage = Stage::new(2);
+    let slow = |spec: &mut serde_json::Value| spec["sink"]["rotation"]["maxInterval"] = "1h".into();
+    let first = stage.sink("first", stage.pipeline(slow));
+    (0..2).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    let both = |sink: &RunningSink| sink.status.read().sink.as_ref().map_or(0, |sink| sink.partitions.len());
+    until("the first has both", || both(&first) == 2);
+    until("the first buffers", || first.metric("stockpipeline_lag_seconds") > 0.0);
+    let second = stage.sink("second", stage.pipeline(slow));
+    until("they share", || both(&first) == 1 && both(&second) == 1);
+    let plans = stage.plans();
+    assert_eq!(plans.len(), 1, "{plans:?}");
+    assert_eq!((plans[0].worker.as_str(), plans[0].reason), ("first", SealReason::Revoked));
+    assert_eq!(plans[0].first, 0);
+    assert!(first.stop().unwrap().drained);
+    assert!(second.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, RECORDS), (1, RECORDS)]);
 }
 
 #[test]
@@ -190,6 +217,43 @@ fn a_worker_that_sleeps_past_the_clean_up_withdraws_its_plan_and_writes_nothing(
     assert_eq!(stage.runtime.block_on(stage.store().get(&keys.plan(0, 0))).unwrap(), None, "the sleeper's plan was not withdrawn");
     let expected: Vec<(i32, i64)> = (0..RECORDS).map(|offset| (0, offset)).collect();
     stage.stored().assert_exactly(&expected);
+}
+
+/// With the same limits both seal the same range, so that the successor's objects have the names of the sleeper's.
+#[test]
+fn a_worker_that_sleeps_past_the_clean_up_of_the_very_same_range_looks_its_chain_up_anew() {
+    let stage = Stage::with_brokers(1, 2);
+    let wake = Arc::new(Notify::new());
+    stage.proxy.inject(Rule::new(Fault::Hold(Arc::clone(&wake))).method("PUT").key("00000000000000000000.plan.json").times(1));
+    let rotate = |spec: &mut serde_json::Value| spec["sink"]["rotation"]["maxRecords"] = 100.into();
+    stage.produce(0, 0, RECORDS);
+    let sleeper = stage.sink_with("sleeper", stage.pipeline(rotate), |context| context.tail_trusted_for = Duration::ZERO);
+    stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", 1));
+
+    let other = stage.bootstrap_servers(1);
+    let store = stage.store();
+    let pipeline = stage.pipeline(|spec| {
+        rotate(spec);
+        spec["kafka"]["bootstrapServers"] = serde_json::json!([other]);
+    });
+    let owner = stage.sink_with("owner", pipeline, |context| context.store = store);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(owner.stop().unwrap().drained);
+    let keys = LedgerKeys::new("_stockpipeline", "sinks", &stage.epoch);
+    let expired = [keys.plan(0, 0), keys.plan(0, 100)];
+    stage.runtime.block_on(stage.store().delete(&expired)).unwrap();
+
+    wake.notify_one();
+    until("the sleeper has caught up", || sleeper.durable() == RECORDS);
+    assert_eq!(
+        stage.runtime.block_on(stage.store().get(&expired[0])).unwrap(),
+        None,
+        "its plan stands in front of a chain that has gone on"
+    );
+    stage.produce(0, RECORDS, RECORDS);
+    until("the sleeper goes on", || sleeper.durable() == 2 * RECORDS);
+    assert!(sleeper.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS)]);
 }
 
 /// A successor that adopted the plan has gone on behind it: that is the chain, not a sign that the plan is none of it.

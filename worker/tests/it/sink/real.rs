@@ -20,7 +20,7 @@ use stockpipeline_worker::topic;
 
 use crate::faults::{Fault, Rule};
 
-use super::stage::{DEADLINE, Stage, tick, until};
+use super::stage::{DEADLINE, RunningSink, Stage, tick, until};
 
 const RECORDS: i64 = 400;
 
@@ -40,6 +40,48 @@ fn delete_topic(stage: &Stage) {
     let kafka = stage.pipeline(|_| {}).kafka;
     let clients = Clients::new(&kafka, Path::new("/nonexistent"), Identity::default()).unwrap();
     topic::delete(&clients, &kafka.topic, None, DEADLINE).unwrap();
+}
+
+/// A producer of transactions in the stage's topic.
+struct Transactions<'a> {
+    topic: &'a str,
+    producer: BaseProducer,
+}
+
+impl<'a> Transactions<'a> {
+    fn of(stage: &'a Stage) -> Self {
+        let topic = stage.topic();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("transactional.id", topic).create().unwrap();
+        producer.init_transactions(DEADLINE).unwrap();
+        Self { topic, producer }
+    }
+
+    /// Sends so many ticks in a transaction, which the caller ends.
+    fn send(&self, ticks: i64) -> &BaseProducer {
+        self.producer.begin_transaction().unwrap();
+        for number in 0..ticks {
+            let payload = tick(number).to_string();
+            self.producer.send(BaseRecord::<(), str>::to(self.topic).partition(0).payload(&payload)).unwrap();
+        }
+        self.producer.flush(DEADLINE).unwrap();
+        &self.producer
+    }
+}
+
+/// Asserts that a sink ends since its topic was replaced, and that its successor stores the new one's records beside the `old` ones.
+fn assert_replaced(stage: &Stage, sink: RunningSink, old: i64, new: i64) {
+    until("it has noticed", || !sink.is_running());
+    let ended = sink.ended();
+    assert!(matches!(ended, Err(SinkError::TopicReplaced { .. })), "{ended:?}");
+    let next = stage.sink("new", stage.pipeline(|_| {}));
+    until("the new topic is durable", || next.durable() == new);
+    assert!(next.stop().unwrap().drained);
+    let report = stage.audit(&stage.pipeline(|_| {}));
+    assert!(report.is_clean(), "{report:#?}");
+    assert_eq!(report.zones.processed.rows, u64::try_from(old + new).unwrap());
+    assert_eq!(report.chains.len(), 2, "one chain an epoch");
+    delete_topic(stage);
 }
 
 #[test]
@@ -87,16 +129,21 @@ fn a_topic_that_is_replaced_under_a_running_sink_ends_it_and_its_successor_store
     delete_topic(&stage);
     make_topic(&stage, 1);
     stage.produce(0, 0, RECORDS / 2);
-    until("it has noticed", || !sink.is_running());
+    assert_replaced(&stage, sink, RECORDS, RECORDS / 2);
+}
+
+/// No record comes that would make it ask; and what the old topic's leader had been elected for is nothing in the new one.
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn a_topic_that_is_replaced_under_an_idle_sink_ends_it_without_a_record() {
+    let stage = Stage::on_real_broker(1);
+    make_topic(&stage, 1);
+    let sink = stage.sink_with("old", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(200));
+    until("it has its partition", || sink.status.read().sink.as_ref().is_some_and(|sink| !sink.partitions.is_empty()));
+    delete_topic(&stage);
+    make_topic(&stage, 1);
     let ended = sink.ended();
     assert!(matches!(ended, Err(SinkError::TopicReplaced { .. })), "{ended:?}");
-    let next = stage.sink("new", stage.pipeline(|_| {}));
-    until("the new topic is durable", || next.durable() == RECORDS / 2);
-    assert!(next.stop().unwrap().drained);
-    let report = stage.audit(&stage.pipeline(|_| {}));
-    assert!(report.is_clean(), "{report:#?}");
-    assert_eq!(report.zones.processed.rows, u64::try_from(RECORDS + RECORDS / 2).unwrap());
-    assert_eq!(report.chains.len(), 2, "one chain an epoch");
     delete_topic(&stage);
 }
 
@@ -118,17 +165,7 @@ fn a_topic_that_is_replaced_and_refilled_while_the_store_is_away_is_not_taken_fo
     make_topic(&stage, 1);
     stage.produce(0, 0, 4 * RECORDS);
     back.notify_one();
-    until("it has noticed", || !sink.is_running());
-    let ended = sink.ended();
-    assert!(matches!(ended, Err(SinkError::TopicReplaced { .. })), "{ended:?}");
-    let next = stage.sink("new", stage.pipeline(|_| {}));
-    until("the new topic is durable", || next.durable() == 4 * RECORDS);
-    assert!(next.stop().unwrap().drained);
-    let report = stage.audit(&stage.pipeline(|_| {}));
-    assert!(report.is_clean(), "{report:#?}");
-    assert_eq!(report.zones.processed.rows, u64::try_from(6 * RECORDS).unwrap());
-    assert_eq!(report.chains.len(), 2, "one chain an epoch");
-    delete_topic(&stage);
+    assert_replaced(&stage, sink, 2 * RECORDS, 4 * RECORDS);
 }
 
 /// Retention takes the marker of a transaction, too: nothing that anyone could have read.
@@ -138,16 +175,8 @@ fn control_records_that_retention_removes_are_no_loss() {
     let stage = Stage::on_real_broker(1);
     make_topic(&stage, 1);
     let sink = stage.sink("only", stage.pipeline(|_| {}));
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("transactional.id", stage.topic()).create().unwrap();
-    producer.init_transactions(DEADLINE).unwrap();
-    producer.begin_transaction().unwrap();
-    for number in 0..RECORDS {
-        let payload = tick(number).to_string();
-        producer.send(BaseRecord::<(), str>::to(stage.topic()).partition(0).payload(&payload)).unwrap();
-    }
-    producer.flush(DEADLINE).unwrap();
-    producer.commit_transaction(DEADLINE).unwrap();
+    let producer = Transactions::of(&stage);
+    producer.send(RECORDS).commit_transaction(DEADLINE).unwrap();
     let end = RECORDS + 1;
     until("the end of the log is durable", || sink.durable() == end);
     let mut all = TopicPartitionList::new();
@@ -175,16 +204,9 @@ fn aborted_transactions_are_not_stored_and_their_markers_are_no_lag() {
     let stage = Stage::on_real_broker(1);
     make_topic(&stage, 1);
     let sink = stage.sink("only", stage.pipeline(|_| {}));
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", stage.bootstrap_servers(0)).set("transactional.id", stage.topic()).create().unwrap();
-    producer.init_transactions(DEADLINE).unwrap();
+    let producer = Transactions::of(&stage);
     for transaction in 0..6 {
-        producer.begin_transaction().unwrap();
-        for number in 0..100 {
-            let payload = tick(number).to_string();
-            producer.send(BaseRecord::<(), str>::to(stage.topic()).partition(0).payload(&payload)).unwrap();
-        }
-        producer.flush(DEADLINE).unwrap();
+        let producer = producer.send(100);
         if transaction % 2 == 0 { producer.abort_transaction(DEADLINE) } else { producer.commit_transaction(DEADLINE) }.unwrap();
     }
     // Six transactions of a hundred records, and a marker behind each.

@@ -1,5 +1,8 @@
 //! What a sink refuses, before or instead of writing something wrong.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use stockpipeline::layout::{Epoch, LedgerKeys};
 use stockpipeline_worker::sink::{SinkError, StartError};
 use stockpipeline_worker::status::Reason;
@@ -123,9 +126,29 @@ fn an_object_of_somebody_else_in_our_place_stops_the_partition() {
     let plan = stockpipeline::plan::Plan::from_json(&plan).unwrap();
     let object = plan.objects.iter().find(|object| object.key.starts_with("processed/")).unwrap();
     let none = std::collections::BTreeMap::new();
-    stage.runtime.block_on(store.put_if_absent(&object.key, "somebody else's".into(), "text/plain", &none)).unwrap();
+    stage.runtime.block_on(store.put_if_absent(&object.key, Bytes::from_static(b"somebody else's"), "text/plain", &none)).unwrap();
     stage.proxy.heal();
     until("the partition is stopped", || sink.status.read().fatal.as_ref().is_some_and(|f| f.reason == Reason::PathCollision));
     assert!(sink.stop().is_err());
     assert_eq!(stage.runtime.block_on(store.get(&object.key)).unwrap().unwrap(), "somebody else's");
+}
+
+#[test]
+fn a_stopped_partition_goes_on_once_what_had_stopped_it_is_gone() {
+    let stage = Stage::new(1);
+    stage.proxy.inject(Rule::new(Fault::Answer(503, "SlowDown")).method("PUT").key("/processed/"));
+    stage.produce(0, 0, RECORDS);
+    let sink = stage.sink_with("only", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(200));
+    stage.runtime.block_on(stage.proxy.wait_for("PUT", "/processed/", 1));
+    let plan = stage.plans().remove(0);
+    let object = plan.objects.iter().find(|object| object.key.starts_with("processed/")).unwrap();
+    let (store, none) = (stage.store(), std::collections::BTreeMap::new());
+    stage.runtime.block_on(store.put_if_absent(&object.key, Bytes::from("somebody else's"), "text/plain", &none)).unwrap();
+    stage.proxy.heal();
+    until("the partition is stopped", || sink.status.read().fatal.as_ref().is_some_and(|f| f.reason == Reason::PathCollision));
+    stage.runtime.block_on(store.delete(std::slice::from_ref(&object.key))).unwrap();
+    until("the partition goes on", || sink.durable() == RECORDS);
+    until("nothing is wrong any more", || sink.status.read().fatal.is_none());
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, RECORDS)]);
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use stockpipeline::Pipeline;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
-use stockpipeline::layout::Epoch;
+use stockpipeline::layout::{Epoch, LedgerKeys};
+use stockpipeline::plan::Plan;
 use stockpipeline_worker::audit::{self, Report, Tail};
 use stockpipeline_worker::clock::boottime_millis;
 use stockpipeline_worker::contact::Contact;
@@ -57,7 +58,7 @@ struct Broker {
     bootstrap_servers: String,
     topic: String,
     producer: BaseProducer,
-    _embedded: Option<EmbeddedBroker>,
+    embedded: Option<EmbeddedBroker>,
 }
 
 impl Broker {
@@ -75,7 +76,7 @@ impl Broker {
             .set("linger.ms", "5")
             .create()
             .unwrap();
-        Self { bootstrap_servers, topic: topic.to_owned(), producer, _embedded: embedded }
+        Self { bootstrap_servers, topic: topic.to_owned(), producer, embedded }
     }
 
     fn send(&self, partition: i32, payload: &[u8]) {
@@ -212,6 +213,17 @@ impl Stage {
         self.brokers[0] = Broker::start(self.partitions);
     }
 
+    /// Returns the embedded broker, whose answers can be made to fail.
+    pub(crate) fn broker(&self) -> &EmbeddedBroker {
+        self.brokers[0].embedded.as_ref().unwrap()
+    }
+
+    /// Makes the group end the membership of its one member, which then joins again.
+    pub(crate) fn end_membership(&self) {
+        let unknown = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+        self.broker().mock().request_errors(rdkafka::types::RDKafkaApiKey::Heartbeat, &[unknown]);
+    }
+
     /// Returns a store that asks the server directly, without the proxy's faults.
     pub(crate) fn store(&self) -> Store {
         let settings = Self::settings(self.server.endpoint());
@@ -254,6 +266,7 @@ impl Stage {
             contact,
             session_timeout: SESSION,
             tail_trusted_for: sink::TAIL_TRUSTED_FOR,
+            look_again: sink::LOOK_AGAIN,
             epoch: (!self.is_real).then(|| self.epoch.clone()),
             memory_bytes: 256 << 20,
             encoders: 2,
@@ -298,6 +311,21 @@ impl Stage {
 
     pub(crate) fn stored(&self) -> Stored {
         Stored::read(&self.bucket())
+    }
+
+    /// Returns the plans of the ledger, in key order.
+    pub(crate) fn plans(&self) -> Vec<Plan> {
+        let keys = LedgerKeys::new("_stockpipeline", &self.group(), &self.epoch);
+        let store = self.store();
+        let mut plans = Vec::new();
+        for partition in 0..self.partitions {
+            for entry in self.runtime.block_on(store.list(&keys.partition(partition), None, 1000)).unwrap() {
+                if LedgerKeys::parse_plan(&entry.key).is_some() {
+                    plans.push(Plan::from_json(&self.runtime.block_on(store.get(&entry.key)).unwrap().unwrap()).unwrap());
+                }
+            }
+        }
+        plans
     }
 
     /// Waits until so many rows and dead letters are stored.

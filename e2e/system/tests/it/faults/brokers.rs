@@ -42,3 +42,17 @@ async fn a_broker_is_frozen_for_30_s_and_wakes_as_a_follower() {
     load.goes_on(&format!("broker {leader}'s sleep")).await;
     load.arrives_once("30 s with a leader that was frozen").await;
 }
+
+/// Each file that it writes is full at once: to Kafka this is a disk that has failed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stage: e2e/stage up"]
+async fn a_brokers_disk_is_full() {
+    let mut load = Load::start("disk", 80, |_| {}).await;
+    let settings = load.pipeline.stage.settings.clone();
+    let kafka = Kafka::new(&settings.kafka);
+    let leaders = until("the leaders are known", async || kafka.leaders(&load.pipeline.namespace).await).await;
+    let leader = leaders[&0];
+    faults::fill_disk(&settings, leader, Duration::from_secs(12)).await;
+    load.goes_on(&format!("broker {leader}'s full disk")).await;
+    load.arrives_once("a leader that ended of its full disk and came back").await;
+}

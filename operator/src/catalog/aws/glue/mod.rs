@@ -1,6 +1,7 @@
 //! Glue's API: the only place of the operator that knows its types. It decides nothing.
 
 mod crawler;
+mod indexes;
 mod partitions;
 mod table;
 
@@ -10,16 +11,13 @@ use aws_config::SdkConfig;
 use aws_sdk_glue::Client;
 use aws_sdk_glue::config::Builder;
 use aws_sdk_glue::error::BuildError;
-use aws_sdk_glue::types::{DatabaseInput, PartitionIndex};
+use aws_sdk_glue::types::DatabaseInput;
 
 use crate::catalog::aws::{Caller, Failure, FailureKind, absent};
 use crate::catalog::decide::{FoundDatabase, TableInput, owner_mark};
 
-pub use partitions::{BATCH, Page, Stale};
+pub use partitions::{BATCH, Page, RefusedPartition, Stale};
 pub use table::GlueTable;
-
-/// Longest name that Glue takes for a partition index.
-const MAX_INDEX_NAME: usize = 255;
 
 /// A client of Glue for one place.
 #[derive(Debug, Clone)]
@@ -123,9 +121,7 @@ impl Glue {
         let table = table::new_input(input).map_err(|error| impossible(operation, &error))?;
         let mut request = self.client.create_table().set_catalog_id(self.catalog_id.clone()).database_name(database).table_input(table);
         for keys in indexes {
-            let name: String = keys.join("_").chars().take(MAX_INDEX_NAME).collect();
-            let index = PartitionIndex::builder().index_name(name).set_keys(Some(keys.clone())).build();
-            request = request.partition_indexes(index.map_err(|error| impossible(operation, &error))?);
+            request = request.partition_indexes(indexes::index(operation, keys)?);
         }
         self.caller.call(operation, request.send()).await.map(drop)
     }

@@ -4,7 +4,7 @@ use aws_sdk_glue::types::{BatchUpdatePartitionRequestEntry, Partition, Partition
 
 use super::table::{column, with_descriptor};
 use super::{Glue, impossible, tree_map};
-use crate::catalog::aws::{Failure, FailureKind, tidy};
+use crate::catalog::aws::{Failure, tidy};
 use crate::catalog::decide::{TableInput, descriptor_hash};
 
 /// Partitions that Glue takes in one call.
@@ -24,6 +24,17 @@ pub struct Page {
 /// A partition whose descriptor is not the table's.
 #[derive(Debug)]
 pub struct Stale(Partition);
+
+/// A partition that Glue did not take, while it took others of the same call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedPartition {
+    /// Its values.
+    pub values: Vec<String>,
+    /// AWS' code.
+    pub code: String,
+    /// AWS' message.
+    pub message: String,
+}
 
 impl Glue {
     /// Returns one page of the partitions of a table, compared with it.
@@ -48,11 +59,11 @@ impl Glue {
     }
 
     /// Gives partitions, at most [`BATCH`], the table's columns, formats and reader. Their locations and parameters stay; one that is gone is
-    /// fine.
+    /// fine. Returns those that Glue did not take.
     ///
     /// # Errors
-    /// [`Failure`] of the call, or of the first partition that was not taken.
-    pub async fn update_partitions(&self, database: &str, table: &TableInput, stale: &[Stale]) -> Result<(), Failure> {
+    /// [`Failure`] of the call.
+    pub async fn update_partitions(&self, database: &str, table: &TableInput, stale: &[Stale]) -> Result<Vec<RefusedPartition>, Failure> {
         let operation = "BatchUpdatePartition";
         let mut request =
             self.client.batch_update_partition().set_catalog_id(self.catalog_id.clone()).database_name(database).table_name(&table.name);
@@ -74,21 +85,16 @@ impl Glue {
             request = request.entries(entry.map_err(|error| impossible(operation, &error))?);
         }
         let answer = self.caller.call(operation, request.send()).await?;
-        let failed = answer.errors().iter().filter_map(|entry| entry.error_detail());
-        match failed.filter(|detail| detail.error_code() != Some("EntityNotFoundException")).collect::<Vec<_>>().as_slice() {
-            [] => Ok(()),
-            [first, rest @ ..] => Err(Failure {
-                operation,
-                kind: FailureKind::Unavailable,
-                code: first.error_code().unwrap_or("unknown").to_owned(),
-                message: format!(
-                    "{} of {} partitions were not taken; the first: {}",
-                    rest.len() + 1,
-                    stale.len(),
-                    tidy(first.error_message().unwrap_or_default())
-                ),
-            }),
-        }
+        let refused = answer.errors().iter().filter_map(|entry| {
+            let detail = entry.error_detail()?;
+            let code = detail.error_code().unwrap_or("unknown");
+            (code != "EntityNotFoundException").then(|| RefusedPartition {
+                values: entry.partition_value_list().to_vec(),
+                code: code.to_owned(),
+                message: tidy(detail.error_message().unwrap_or_default()),
+            })
+        });
+        Ok(refused.collect())
     }
 }
 

@@ -86,21 +86,28 @@ pub(super) fn new_input(input: &TableInput) -> Result<types::TableInput, BuildEr
         .build()
 }
 
-/// Returns a descriptor with the table's columns, formats and reader, and everything else as it was. A reference to a schema registry is
-/// dropped: Glue takes either columns or that.
+/// Returns a descriptor with the table's columns, formats and reader, and everything else as it was: what `input` has no text for, too, since
+/// Glue takes no empty one, and a view has neither format nor reader. A reference to a schema registry is dropped: Glue takes either columns
+/// or that.
 pub(super) fn with_descriptor(found: Option<&StorageDescriptor>, input: &TableInput) -> Result<StorageDescriptor, BuildError> {
     let mut descriptor = found.cloned().unwrap_or_else(|| StorageDescriptor::builder().build());
     let known = descriptor.columns.take().unwrap_or_default();
     descriptor.columns = Some(columns(&input.columns, &known)?);
-    descriptor.location = Some(input.location.clone());
-    descriptor.input_format = Some(input.input_format.clone());
-    descriptor.output_format = Some(input.output_format.clone());
+    set(&mut descriptor.location, &input.location);
+    set(&mut descriptor.input_format, &input.input_format);
+    set(&mut descriptor.output_format, &input.output_format);
     let mut serde = descriptor.serde_info.take().unwrap_or_else(|| SerDeInfo::builder().build());
-    serde.serialization_library = Some(input.serde_library.clone());
+    set(&mut serde.serialization_library, &input.serde_library);
     serde.parameters = Some(hash_map(&input.serde_parameters));
     descriptor.serde_info = Some(serde);
     descriptor.schema_reference = None;
     Ok(descriptor)
+}
+
+fn set(member: &mut Option<String>, text: &str) {
+    if !text.is_empty() {
+        *member = Some(text.to_owned());
+    }
 }
 
 pub(super) fn column(column: &types::Column) -> Column {

@@ -3,9 +3,9 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Value, json};
 
-use super::aws;
 use super::stage::Live;
 use crate::cluster::until;
+use crate::moto;
 use crate::proxy::Fate;
 
 /// What `UpdateTable` takes of what `GetTable` gives.
@@ -13,7 +13,7 @@ const OF_AN_INPUT: [&str; 9] =
     ["Name", "Description", "Owner", "Retention", "StorageDescriptor", "PartitionKeys", "TableType", "Parameters", "ViewOriginalText"];
 
 async fn table(live: &Live) -> Value {
-    aws("glue", "GetTable", json!({ "DatabaseName": live.database(), "Name": "p" })).await["Table"].clone()
+    moto::glue("GetTable", json!({ "DatabaseName": live.database(), "Name": "p" })).await["Table"].clone()
 }
 
 /// Changes the table as somebody with a console does.
@@ -21,7 +21,7 @@ async fn by_hand(live: &Live, change: impl FnOnce(&mut Value)) {
     let mut input = table(live).await;
     input.as_object_mut().unwrap().retain(|name, _| OF_AN_INPUT.contains(&name.as_str()));
     change(&mut input);
-    let answer = aws("glue", "UpdateTable", json!({ "DatabaseName": live.database(), "TableInput": input })).await;
+    let answer = moto::glue("UpdateTable", json!({ "DatabaseName": live.database(), "TableInput": input })).await;
     assert!(answer.get("__type").is_none(), "{answer}");
 }
 
@@ -31,7 +31,7 @@ fn columns(table: &Value) -> Vec<&str> {
 }
 
 async fn partitions(live: &Live) -> Vec<Value> {
-    let found = aws("glue", "GetPartitions", json!({ "DatabaseName": live.database(), "TableName": "p" })).await;
+    let found = moto::glue("GetPartitions", json!({ "DatabaseName": live.database(), "TableName": "p" })).await;
     found["Partitions"].as_array().cloned().unwrap()
 }
 

@@ -1,5 +1,4 @@
-//! What a deleted pipeline leaves, by its deletion policy, and that it goes also where AWS or the brokers are gone. This endpoint deletes no
-//! saved queries; `catalog::removal` has them.
+//! What a deleted pipeline leaves, by its deletion policy, and that it goes also where AWS or the brokers are gone.
 
 use serde_json::{Value, json};
 
@@ -44,7 +43,8 @@ async fn what_a_policy_retains_is_left_byte_for_byte_and_what_it_deletes_is_gone
         left.objects.iter().filter(|(key, _)| of_zones(key)).map(|(key, body)| (key.clone(), body.clone())).collect::<Vec<_>>()
     };
     assert_eq!(zones(&kept), zones(&first), "data of a pipeline without a policy");
-    assert_eq!((&kept.tables, &kept.database, &kept.queries), (&first.tables, &first.database, &first.queries));
+    assert_eq!((&kept.tables, &kept.database), (&first.tables, &first.database));
+    assert_eq!((&kept.queries, &kept.workgroup), (&first.queries, &first.workgroup));
 
     let (before, after) = deleted(&mut live, json!({ "tables": "Delete" })).await;
     assert!(before.tables.len() == 3 && after.tables.is_empty(), "{:?}", after.tables);
@@ -53,6 +53,11 @@ async fn what_a_policy_retains_is_left_byte_for_byte_and_what_it_deletes_is_gone
     let (before, after) = deleted(&mut live, json!({ "tables": "Delete", "database": "Delete" })).await;
     assert!(before.database.is_object() && after.database.is_null(), "{:?}", after.database);
     assert_eq!((before.objects, before.queries), (after.objects, after.queries));
+
+    let (before, after) = deleted(&mut live, json!({ "namedQueries": "Delete" })).await;
+    assert!(before.queries.len() == 1 && after.queries.is_empty(), "{:?}", after.queries);
+    assert!(before.workgroup.is_object() && after.workgroup.is_null(), "{:?}", after.workgroup);
+    assert_eq!((before.objects, before.tables, before.database), (after.objects, after.tables, after.database));
 
     live.apply(running(json!({ "topic": "Delete" }))).await;
     assert_eq!(live.stored_again().await, topic, "the topic was retained through all of this");

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use stockpipeline_operator::resource::crd::StockPipeline;
 
-use super::{Operator, aws, pipeline, variable};
+use super::{Operator, pipeline};
 use crate::cluster::node::Node;
 use crate::cluster::{Namespace, client, until};
+use crate::moto;
 use crate::proxy::Proxy;
 
 /// Where everything runs, and one pipeline of the namespace's name.
@@ -33,6 +34,8 @@ pub(super) struct Left {
     pub(super) database: Value,
     /// Saved queries.
     pub(super) queries: Vec<Value>,
+    /// The workgroup; null where there is none.
+    pub(super) workgroup: Value,
 }
 
 impl Live {
@@ -41,9 +44,9 @@ impl Live {
         let namespace = Namespace::new(&client, purpose).await;
         let folder = tempfile::tempdir().unwrap();
         let name = namespace.name().to_owned();
-        let made = reqwest::Client::new().put(format!("{}/{name}", variable("AWS_ENDPOINT_URL"))).send().await.unwrap();
+        let made = reqwest::Client::new().put(format!("{}/{name}", moto::endpoint())).send().await.unwrap();
         made.error_for_status().unwrap();
-        let catalogue = Proxy::before(&variable("AWS_ENDPOINT_URL")).await;
+        let catalogue = Proxy::before(&moto::endpoint()).await;
         let operator = Operator::install(&namespace, folder.path(), std::slice::from_ref(&catalogue.url)).await;
         let node = Node::start(&namespace, folder.path(), &[("RUST_LOG", "info".to_owned())]);
         let keys = [("accessKeyId", "e2e"), ("secretAccessKey", super::CANARY)].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -163,29 +166,29 @@ impl Live {
     pub(super) async fn left(&self) -> Left {
         let database = self.database();
         let mut tables = BTreeMap::new();
-        let found = aws("glue", "GetTables", json!({ "DatabaseName": database })).await;
+        let found = moto::glue("GetTables", json!({ "DatabaseName": database })).await;
         for table in found["TableList"].as_array().into_iter().flatten() {
             let name = table["Name"].as_str().unwrap().to_owned();
-            let partitions = aws("glue", "GetPartitions", json!({ "DatabaseName": database, "TableName": name })).await;
+            let partitions = moto::glue("GetPartitions", json!({ "DatabaseName": database, "TableName": name })).await;
             tables.insert(name, (table.clone(), partitions["Partitions"].clone()));
         }
-        let mut queries = Vec::new();
-        let ids = aws("athena", "ListNamedQueries", json!({ "WorkGroup": self.name })).await;
-        for id in ids["NamedQueryIds"].as_array().into_iter().flatten() {
-            queries.push(aws("athena", "GetNamedQuery", json!({ "NamedQueryId": id })).await["NamedQuery"].clone());
-        }
-        let database = aws("glue", "GetDatabase", json!({ "Name": database })).await["Database"].clone();
-        Left { objects: self.objects().await, tables, database, queries }
+        let queries = moto::queries(&self.name).await;
+        let database = moto::glue("GetDatabase", json!({ "Name": database })).await["Database"].clone();
+        let mut workgroup = moto::athena("GetWorkGroup", json!({ "WorkGroup": self.name })).await["WorkGroup"].clone();
+        // This is the time at which it was asked.
+        workgroup.as_object_mut().map(|members| members.remove("CreationTime"));
+        Left { objects: self.objects().await, tables, database, queries, workgroup }
     }
 
     async fn objects(&self) -> BTreeMap<String, Vec<u8>> {
-        let bucket = format!("{}/{}", variable("AWS_ENDPOINT_URL"), self.name);
+        let bucket = format!("{}/{}", moto::endpoint(), self.name);
         let listed = reqwest::get(format!("{bucket}?list-type=2")).await.unwrap().text().await.unwrap();
         assert!(listed.contains("<IsTruncated>false</IsTruncated>"), "{listed}");
         let mut objects = BTreeMap::new();
         for key in listed.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>").map(|(key, _)| key)) {
             let escaped = key.replace('%', "%25").replace('+', "%2B").replace("&amp;", "&");
-            let request = reqwest::Client::new().get(format!("{bucket}/{escaped}")).header("authorization", super::authorization("s3"));
+            let request =
+                reqwest::Client::new().get(format!("{bucket}/{escaped}")).header("authorization", moto::authorization("s3", "e2e"));
             let body = request.send().await.unwrap().error_for_status().unwrap().bytes().await.unwrap();
             objects.insert(key.to_owned(), body.to_vec());
         }
