@@ -5,11 +5,13 @@
 //! | [`arguments`] | the command line |
 //! | [`run`] | the process in a cluster: endpoints, election, controller, stop |
 //! | [`leader`] | which of several processes writes |
+//! | `client` | the clients of the API server |
 //! | [`fence`] | whether this one still may |
 //! | [`http`] | `/livez`, `/readyz` and `/metrics` |
 //! | [`telemetry`] | log lines |
 
 pub mod arguments;
+mod client;
 pub mod fence;
 pub mod http;
 pub mod leader;

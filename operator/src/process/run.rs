@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use kube::api::Api;
-use kube::client::ClientBuilder;
 use stockpipeline::launch::Exit;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -17,6 +15,7 @@ use crate::clock::boottime_millis;
 use crate::error::chain;
 use crate::hash;
 use crate::metrics::Metrics;
+use crate::process::client;
 use crate::process::fence::Fence;
 use crate::process::http::{self, Health};
 use crate::process::leader::{Candidate, Elector, Lost, Rhythm};
@@ -96,8 +95,9 @@ enum Ended {
 pub async fn run(process: Process) -> Result<(), RunError> {
     let Process { settings, kubernetes, lease, listener, shutdown } = process;
     let (metrics, health, fence) = (Metrics::default(), Health::default(), Fence::closed());
-    let unfenced = client(kubernetes.clone(), None)?;
-    let fenced = client(kubernetes, Some(&fence))?;
+    let client_error = |error| RunError::Client(Box::new(error));
+    let unfenced = client::unfenced(kubernetes.clone()).map_err(client_error)?;
+    let fenced = client::fenced(&kubernetes, &fence).map_err(client_error)?;
     let endpoints_shutdown = shutdown.child_token().drop_guard();
     tokio::spawn(http::serve(listener, health.clone(), metrics.clone(), endpoints_shutdown.token().clone()));
 
@@ -164,16 +164,6 @@ fn how_ended(joined: Result<Result<(), ControllerError>, tokio::task::JoinError>
         // A panic ends the process before anybody joins; nothing else cancels the task.
         Err(error) => std::panic::resume_unwind(Box::new(chain(&error))),
     }
-}
-
-/// Returns a client. It does not try again by itself: whoever calls decides that, and each attempt has to pass the fence.
-fn client(mut config: kube::Config, fence: Option<&Fence>) -> Result<Client, RunError> {
-    config.default_retry = false;
-    let builder = ClientBuilder::try_from(config).map_err(|error| RunError::Client(Box::new(error)))?;
-    Ok(match fence {
-        Some(fence) => builder.with_layer(&fence.layer()).build(),
-        None => builder.build(),
-    })
 }
 
 impl LeaseSettings {

@@ -12,8 +12,9 @@ use aws_sdk_athena::types::{
 };
 use tokio::time::Instant;
 
-use crate::catalog::aws::{Caller, Failure, FailureKind, absent, tidy};
+use crate::catalog::aws::{Caller, Failure, FailureKind, GuardWrites, absent, tidy};
 use crate::catalog::decide::{FoundQuery, FoundWorkgroup, WantedQuery, WantedWorkgroup};
+use crate::process::fence::Fence;
 
 /// Saved queries that Athena takes in one call.
 pub const BATCH: usize = 50;
@@ -51,10 +52,10 @@ pub enum Run {
 }
 
 impl AthenaClient {
-    /// Returns a client; connects to nothing yet.
+    /// Returns a client whose writes leave only while a fence is open; connects to nothing yet.
     #[must_use]
-    pub fn new(configuration: &SdkConfig, endpoint: Option<&str>) -> Self {
-        let mut builder = Builder::from(configuration);
+    pub fn new(configuration: &SdkConfig, endpoint: Option<&str>, fence: &Fence) -> Self {
+        let mut builder = Builder::from(configuration).interceptor(GuardWrites(fence.clone()));
         if let Some(endpoint) = endpoint {
             builder = builder.endpoint_url(endpoint);
         }

@@ -18,9 +18,15 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -299,6 +305,30 @@ pub(crate) fn absent<T>(result: Result<T, Failure>) -> Result<Option<T>, Failure
         Ok(answer) => Ok(Some(answer)),
         Err(failure) if failure.kind == FailureKind::NotFound => Ok(None),
         Err(failure) => Err(failure),
+    }
+}
+
+/// Lets the body of a write leave only while the fence is open: after [`Caller`] has asked, the request is signed and waits for a
+/// connection.
+#[derive(Debug)]
+struct GuardWrites(Fence);
+
+impl Intercept for GuardWrites {
+    fn name(&self) -> &'static str {
+        "GuardWrites"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if !config.load::<Metadata>().is_some_and(|operation| is_read(operation.name())) {
+            let body = context.request_mut().take_body();
+            *context.request_mut().body_mut() = SdkBody::from_body_1_x(self.0.guard(body));
+        }
+        Ok(())
     }
 }
 

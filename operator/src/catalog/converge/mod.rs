@@ -254,8 +254,8 @@ impl Catalogue {
         let credentials = self.shared.options.credentials.clone();
         let configuration = configuration(&wanted.place, &wanted.namespace, credentials, &self.shared.metrics).await;
         let made = Clients {
-            glue: GlueClient::new(&configuration, wanted.place.glue_endpoint.as_deref()),
-            athena: AthenaClient::new(&configuration, wanted.place.athena_endpoint.as_deref()),
+            glue: GlueClient::new(&configuration, wanted.place.glue_endpoint.as_deref(), &self.fence),
+            athena: AthenaClient::new(&configuration, wanted.place.athena_endpoint.as_deref(), &self.fence),
         };
         let mut kept = self.shared.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_PLACES {

@@ -13,8 +13,9 @@ use aws_sdk_glue::config::Builder;
 use aws_sdk_glue::error::BuildError;
 use aws_sdk_glue::types::DatabaseInput;
 
-use crate::catalog::aws::{Caller, Failure, FailureKind, absent};
+use crate::catalog::aws::{Caller, Failure, FailureKind, GuardWrites, absent};
 use crate::catalog::decide::{FoundDatabase, TableInput, owner_mark};
+use crate::process::fence::Fence;
 
 pub use partitions::{BATCH, Page, RefusedPartition, Stale};
 pub use table::GlueTable;
@@ -32,10 +33,10 @@ pub struct Glue {
 }
 
 impl GlueClient {
-    /// Returns a client; connects to nothing yet.
+    /// Returns a client whose writes leave only while a fence is open; connects to nothing yet.
     #[must_use]
-    pub fn new(configuration: &SdkConfig, endpoint: Option<&str>) -> Self {
-        let mut builder = Builder::from(configuration);
+    pub fn new(configuration: &SdkConfig, endpoint: Option<&str>, fence: &Fence) -> Self {
+        let mut builder = Builder::from(configuration).interceptor(GuardWrites(fence.clone()));
         if let Some(endpoint) = endpoint {
             builder = builder.endpoint_url(endpoint);
         }

@@ -1,0 +1,39 @@
+//! The clients of the API server. Neither tries again by itself: whoever calls decides that, and each attempt has to pass the fence.
+
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{ClientBuilder, ConfigExt};
+use kube::{Client, Config, Error};
+use tower::{BoxError, ServiceBuilder};
+
+use crate::process::fence::Fence;
+
+/// Returns a client that always may write: for the lease itself.
+///
+/// # Errors
+/// What is wrong with the settings, or with the files that they name.
+pub(super) fn unfenced(mut config: Config) -> Result<Client, Error> {
+    config.default_retry = false;
+    Ok(ClientBuilder::try_from(config)?.build())
+}
+
+/// Returns a client that writes only while a fence is open: [`ClientBuilder`]'s stack, with the fence right before the connections,
+/// where a layer of the builder cannot come.
+///
+/// # Errors
+/// What is wrong with the settings, or with the files that they name.
+pub(super) fn fenced(config: &Config, fence: &Fence) -> Result<Client, Error> {
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector()?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .layer(fence.layer())
+        .map_err(BoxError::from)
+        .service(legacy::Client::builder(TokioExecutor::new()).build(connector));
+    Ok(Client::new(service, config.default_namespace.clone()))
+}
