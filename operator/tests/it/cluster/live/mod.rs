@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Resource;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 use stockpipeline_operator::resource::crd::StockPipeline;
@@ -84,6 +85,18 @@ impl Operator {
     }
 }
 
+/// Waits until an API server that enforces permissions of owners has heard of a definition that is new: for up to half a minute it refuses
+/// every object that such an owner's end has to wait for, whoever makes it.
+async fn admission_knows_the_definition(namespace: &Namespace) {
+    let owned: ConfigMap = serde_json::from_value(json!({ "metadata": { "name": "owned", "ownerReferences": [{
+        "apiVersion": StockPipeline::api_version(&()), "kind": "StockPipeline", "name": "owner", "uid": "owner", "blockOwnerDeletion": true,
+    }] } }))
+    .unwrap();
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    until("admission knows the definition", async || namespace.api::<ConfigMap>().create(&dry_run, &owned).await.is_ok().then_some(()))
+        .await;
+}
+
 /// Returns a pipeline of 2,000 synthetic rows over the test's services.
 fn pipeline(name: &str) -> StockPipeline {
     let endpoint = moto::endpoint();
@@ -131,6 +144,7 @@ async fn an_applied_pipeline_runs_and_is_ready_under_the_roles_of_the_chart() {
     let secret: Secret =
         serde_json::from_value(json!({ "metadata": { "name": "aws" }, "stringData": std::collections::BTreeMap::from(keys) })).unwrap();
     secrets.create(&PostParams::default(), &secret).await.unwrap();
+    admission_knows_the_definition(&namespace).await;
 
     let began = Instant::now();
     let pipelines = namespace.api::<StockPipeline>();
@@ -182,7 +196,6 @@ async fn an_applied_pipeline_runs_and_is_ready_under_the_roles_of_the_chart() {
     let kept = moto::glue("GetTable", json!({ "DatabaseName": database, "Name": "p" })).await;
     assert!(kept["Table"]["Name"].is_string(), "what is retained stays: {kept}");
 
-    // Where the definition is new, admission does not know it for some seconds: it answers 403 to what the roles allow.
     let requests = AuditLog::whole().requests(|user| user == operator.user);
     assert!(requests.len() > 20, "its requests are in the audit log: {}", requests.len());
     let refused: Vec<_> = requests.iter().filter(|request| request.is_refused || request.code == 401).collect();
