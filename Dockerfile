@@ -7,10 +7,12 @@ COPY Cargo.toml Cargo.lock rust-toolchain.toml clippy.toml ./
 COPY pipeline pipeline
 COPY operator operator
 COPY worker worker
+# A member of the workspace: cargo wants to see it.
+COPY e2e/system e2e/system
 # zlib is linked in: distroless has none.
 ENV LIBZ_SYS_STATIC=1
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/source/target \
-    cargo build --release --locked --bins \
+    cargo build --release --locked --bins -p stockpipeline-worker -p stockpipeline-operator \
     && mkdir /out && cp target/release/stockpipeline-worker target/release/stockpipeline-operator /out/
 # What a program needs and the image below lacks is found here and not in a cluster.
 RUN for program in /out/*; do \

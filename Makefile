@@ -30,7 +30,7 @@ bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memor
 bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3, root for the first row; half an hour)
 	e2e/bench
 
-e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; README has the rest)
+e2e: ## the same promises on real components, and the whole system as its user has it (needs root, Go 1.26; CONTRIBUTING.md has the rest)
 	e2e/run
 
 faults: ## the list of faults on the whole system, each at full length (about 40 minutes)

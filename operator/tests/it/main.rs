@@ -14,6 +14,7 @@ mod aws_endpoint;
 mod catalog;
 mod chart;
 mod cluster;
+mod dockerfile;
 mod end_to_end;
 mod iam;
 mod leader;

@@ -1,0 +1,17 @@
+//! What the Dockerfile copies, beside what cargo needs.
+
+use crate::chart::repository;
+
+#[test]
+fn every_member_of_the_workspace_is_copied() {
+    let read = |name: &str| std::fs::read_to_string(repository(name)).unwrap();
+    let (manifest, dockerfile, kept) = (read("Cargo.toml"), read("Dockerfile"), read(".dockerignore"));
+    let (_, members) = manifest.split_once("members = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    let members: Vec<&str> = members.split(',').map(|member| member.trim().trim_matches('"')).filter(|member| !member.is_empty()).collect();
+    assert!(members.contains(&"operator") && members.contains(&"worker"), "{members:?}");
+    for member in members {
+        assert!(dockerfile.lines().any(|line| line == format!("COPY {member} {member}")), "the Dockerfile does not copy {member}");
+        assert!(kept.lines().any(|line| line == format!("!{member}")), ".dockerignore leaves {member} out");
+    }
+}
