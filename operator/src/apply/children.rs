@@ -79,10 +79,11 @@ pub(crate) async fn apply(look: &Look<'_>, seen: &Seen, in_force: InForce<'_>, a
     if let Some(policy) = children.network_policy {
         applier.keep(policy).await?;
     }
+    let sink_hash = children.sink.config_hash.clone();
     let sinks_rolled = Box::pin(workers(applier, &identity, Role::Sink, children.sink)).await?;
     let producers_rolled = match children.producer {
         None => remove(applier, &identity, Role::Producer).await.map(|()| true)?,
-        Some(producer) if waits_for_sinks(look, &identity, seen, &producer) => {
+        Some(producer) if waits_for_sinks(look, &identity, seen, &producer, &sink_hash) => {
             return Ok(Gate::Producers("the producers wait until every sink runs with the new configuration".to_owned()));
         }
         Some(producer) => {
@@ -170,7 +171,7 @@ fn has_rolled(seen: &Seen, sink: &Workers) -> bool {
 }
 
 /// No producer starts, and none changes what it reads, while there are sinks that may not know what it sends.
-fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers) -> bool {
+fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: &Workers, sink_hash: &String) -> bool {
     let wanted = replicas(&producer.deployment);
     let starts = seen.producer.deployment.as_ref().is_none_or(|live| reads_another(seen, producer) || replicas(live) < wanted);
     if wanted == 0 || !starts {
@@ -178,7 +179,13 @@ fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: 
     }
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
-    sink.is_some_and(|sink| has_former_pods(&sink))
+    // One that others insist on was not brought to what is declared: its pods count as former ones, however settled they are.
+    let is_another = |sink: &Deployment| config_hash(sink) != Some(sink_hash) && has_pods(sink);
+    sink.is_some_and(|sink| has_former_pods(&sink) || is_another(&sink))
+}
+
+fn has_pods(deployment: &Deployment) -> bool {
+    deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0) > 0
 }
 
 fn replicas(deployment: &Deployment) -> i32 {

@@ -189,8 +189,10 @@ impl<'a> Applier<'a> {
         mut live: Arc<K>,
     ) -> Result<Option<Arc<K>>, ApplyError> {
         let mut live_json = serde_json::to_value(&*live).expect("Kubernetes' types have text keys only, so they are always JSON");
+        // Others may keep what they have changed, and what the spec changes is written all the same.
+        let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
         if let Some(freed) = foreign::freed(&declared, &live_json) {
-            if self.is_contested::<K>(name, &place, &freed.fields).await? {
+            if act == Act::Correct && self.is_contested::<K>(name, &place, &freed.fields).await? {
                 return Ok(Some(live));
             }
             let written = self.free::<K>(name, &live_json, &freed.object).await?;
@@ -211,7 +213,6 @@ impl<'a> Applier<'a> {
         if self.settled.has(as_left) {
             return Ok(Some(live));
         }
-        let act = if live.annotations().get(&hash_annotation()) == Some(&declared_hash) { Act::Correct } else { Act::Update };
         if act == Act::Correct && self.is_contested::<K>(name, &place, &fields).await? {
             return Ok(Some(live));
         }

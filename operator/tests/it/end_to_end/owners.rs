@@ -117,6 +117,32 @@ async fn a_controller_that_insists_on_a_field_is_named_and_no_pods_are_replaced_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an API server and its audit log"]
+async fn who_insists_on_a_container_of_their_own_keeps_no_change_of_the_spec_from_the_pods() {
+    let stage = Stage::new("sidecar").await;
+    let operator = stage.lead(NAME).await;
+    stage.ready("demo", |_| {}).await;
+    let sidecar = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "spy", "image": "theirs" }] } } } });
+    let containers = async || stage.get::<Deployment>("demo-sink").await["spec"]["template"]["spec"]["containers"].to_string();
+    let found = async || containers().await.contains("theirs");
+    until("it is told", async || {
+        if !found().await {
+            patched(&stage, "injector", &sidecar).await;
+        }
+        condition(&stage.get::<StockPipeline>("demo").await, "SinkAvailable").0 == "False/ApplyFailed"
+    })
+    .await;
+    nothing_is_written(&stage, "apps/deployments").await;
+    assert!(found().await, "it is left for a while");
+    stage.apply_one("demo", |spec| spec["sink"]["worker"] = json!({ "env": [{ "name": "RUST_LOG", "value": "debug" }] })).await;
+    until("the pods have what the spec says", async || containers().await.contains("RUST_LOG")).await;
+    assert!(!found().await);
+    stage.wait(&["demo".to_owned()]).await;
+    drop(operator);
+    stage.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs an API server and its audit log"]
 async fn an_object_of_somebody_else_under_a_childs_name_is_left_as_it_is_and_named() {
     let stage = Stage::new("foreign").await;
     let operator = stage.lead(NAME).await;
