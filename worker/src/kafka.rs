@@ -27,7 +27,7 @@ pub use context::{Context, Reason, Trouble};
 pub use membership::{GroupMetadata, Remedy, TransactionError, send_offsets};
 pub use native::{TopicIdentity, topic_id};
 pub(crate) use offsets::refusal;
-pub use offsets::{Committed, committed, offsets_for_times, watermarks};
+pub use offsets::{Committed, committed, logs, offsets_for_times, watermarks};
 pub use tokens::TokenSource;
 
 use secrets::Secrets;

@@ -145,8 +145,8 @@ pub enum ProducerError {
     },
     /// Rows of the source are in the topic, and nothing says how far they were produced.
     #[error(
-        "topic {topic:?} holds rows of {uri:?}, but neither topic {slots_topic:?} nor the producers' group says how far they were produced: \
-         going on would produce every row once more. Restore the slots topic, or delete topic {topic:?} so that it is filled anew; \
+        "topic {topic:?} holds rows of {uri:?}, but neither topic {slots_topic:?} nor the producers' group says for every slot how far they were produced: \
+         going on would produce rows once more. Restore the slots topic, or delete topic {topic:?} so that it is filled anew; \
          to have the rows twice, give the source another name"
     )]
     ProgressMissing {

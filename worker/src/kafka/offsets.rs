@@ -1,5 +1,6 @@
 //! What the broker says of a group's offsets and of a partition's log.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::Client;
@@ -66,14 +67,53 @@ pub fn offsets_for_times<C: ConsumerContext>(
     times_millis: &[(i32, i64)],
     timeout: Duration,
 ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
-    const ACT: &str = "look up offsets by time of topic";
-    let mut list = TopicPartitionList::with_capacity(times_millis.len());
-    for (partition, millis) in times_millis {
-        let added = list.add_partition_offset(topic, *partition, Offset::Offset(*millis));
+    let times = times_millis.iter().map(|(partition, millis)| (*partition, Offset::Offset(*millis)));
+    list_offsets(consumer, topic, times, timeout)
+}
+
+/// Returns the low and the high watermark of partitions, with two questions to each broker; of a `read_committed` consumer the last stable
+/// offset in place of the high one.
+///
+/// # Errors
+/// [`KafkaError::Refused`] or [`KafkaError::TimedOut`].
+pub fn logs<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partitions: &[i32],
+    timeout: Duration,
+) -> Result<BTreeMap<i32, (i64, i64)>, KafkaError> {
+    let deadline = Instant::now() + timeout;
+    let list = |end: Offset| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        list_offsets(consumer, topic, partitions.iter().map(|partition| (*partition, end)), left)
+    };
+    // In this order a log that loses its start in between is at worst taken for longer than it is.
+    let starts: BTreeMap<i32, Option<i64>> = list(Offset::Beginning)?.into_iter().collect();
+    let logs = list(Offset::End)?.into_iter().map(|(partition, high)| {
+        let low = starts.get(&partition).copied().flatten().unwrap_or(0);
+        (partition, (low, high.unwrap_or(low)))
+    });
+    Ok(logs.collect())
+}
+
+/// Asks brokers for offsets by time; [`Offset::Beginning`] and [`Offset::End`] are times of the protocol, too.
+fn list_offsets<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    times: impl ExactSizeIterator<Item = (i32, Offset)>,
+    timeout: Duration,
+) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
+    const ACT: &str = "look up offsets of topic";
+    if times.len() == 0 {
+        return Ok(Vec::new());
+    }
+    let mut list = TopicPartitionList::with_capacity(times.len());
+    for (partition, time) in times {
+        let added = list.add_partition_offset(topic, partition, time);
         added.map_err(|error| refused(ACT, topic, code_of(&error)))?;
     }
     let found = consumer.offsets_for_times(list, timeout).map_err(|error| failure(ACT, topic, timeout, &error))?;
-    let mut offsets = Vec::with_capacity(times_millis.len());
+    let mut offsets = Vec::with_capacity(found.count());
     for element in found.elements() {
         element.error().map_err(|error| failure(ACT, topic, timeout, &error))?;
         let offset = match element.offset() {

@@ -248,10 +248,7 @@ impl Starter<'_> {
     /// behind a mark is found, and told, when the partition is looked up.
     fn starts(&self, client: &Client, partitions: &[i32], marked: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, i64>, KafkaError> {
         let topic = &self.context.pipeline.kafka.topic.name;
-        let mut logs = BTreeMap::new();
-        for &partition in partitions {
-            logs.insert(partition, kafka::watermarks(client.client(), topic, partition, BROKER_TIMEOUT)?);
-        }
+        let logs = kafka::logs(client, topic, partitions, BROKER_TIMEOUT)?;
         // Asked behind the ends of the logs: a record that comes between both questions lies behind an end that is started from.
         let from_times: BTreeMap<i32, Option<i64>> = match self.context.pipeline.sink.start_from {
             StartFrom::Timestamp(millis) => {

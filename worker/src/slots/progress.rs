@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{ProgressRecord, ReplayId};
-use crate::kafka::{Clients, Context, KafkaError, refusal, watermarks};
+use crate::kafka::{Clients, Context, KafkaError, logs, refusal};
 
 mod rows;
 
@@ -41,12 +41,12 @@ pub struct Search<'a> {
 /// What was found of one slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Row of the replay's last record.
+    /// Row of the replay's last record; 0 where it has begun and has come no further.
     pub row: Option<u64>,
     /// Fingerprint of another content under the same name, where the replay itself has no record.
     pub other_content: Option<String>,
-    /// Whether any replay into this incarnation of the topic has a record.
-    pub has_records: bool,
+    /// Whether any replay of the source into this incarnation of the topic has a record.
+    pub knows_source: bool,
 }
 
 /// A search that did not end with an answer.
@@ -105,16 +105,10 @@ impl Reader {
     /// [`SearchError`]; never a position that a transaction may still move.
     pub fn find(&self, search: &Search<'_>, slots: &[u32], cancel: &CancellationToken) -> Result<BTreeMap<u32, Found>, SearchError> {
         let wait = Wait { search, deadline: Instant::now() + search.timeout, cancel };
-        let mut found = BTreeMap::new();
-        let mut logs = BTreeMap::new();
-        for slot in slots {
-            let partition = i32::try_from(*slot).unwrap_or(i32::MAX);
-            let (low, high) = self.decided_log(&wait, partition)?;
-            found.insert(*slot, Found::default());
-            if low < high {
-                logs.insert(partition, (low, high));
-            }
-        }
+        let mut found: BTreeMap<u32, Found> = slots.iter().map(|slot| (*slot, Found::default())).collect();
+        let partitions: Vec<i32> = slots.iter().map(|slot| i32::try_from(*slot).unwrap_or(i32::MAX)).collect();
+        let mut logs = self.decided_logs(&wait, &partitions)?;
+        logs.retain(|_, (low, high)| low < high);
         let mut tail = FIRST_TAIL;
         while !logs.is_empty() {
             let starts: BTreeMap<i32, i64> =
@@ -122,7 +116,8 @@ impl Reader {
             let read = self.read(&wait, &starts)?;
             for (partition, seen) in read {
                 let at_the_start = logs.get(&partition).is_none_or(|(low, _)| starts.get(&partition).is_some_and(|start| start <= low));
-                if seen.row.is_some() || at_the_start {
+                // That the replay has begun may be said once more behind what it has produced since.
+                if seen.row.is_some_and(|row| row > 0) || at_the_start {
                     logs.remove(&partition);
                     if let Ok(slot) = u32::try_from(partition) {
                         found.insert(slot, seen);
@@ -134,25 +129,31 @@ impl Reader {
         Ok(found)
     }
 
-    /// Returns a partition's log once every transaction in it is decided.
-    fn decided_log(&self, wait: &Wait<'_>, partition: i32) -> Result<(i64, i64), SearchError> {
+    /// Returns partitions' logs once every transaction that was in them is decided.
+    fn decided_logs(&self, wait: &Wait<'_>, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>, SearchError> {
         let topic = wait.search.topic;
-        let (_, end) = self.watermarks(&self.ends, wait, partition)?;
+        let ends = self.logs(&self.ends, wait, partitions)?;
         loop {
-            let (low, stable) = self.watermarks(&self.records, wait, partition)?;
-            if stable >= end {
-                return Ok((low, stable));
+            let logs = self.logs(&self.records, wait, partitions)?;
+            let is_decided = |(partition, (_, stable)): (&i32, &(i64, i64))| ends.get(partition).is_none_or(|(_, end)| stable >= end);
+            if logs.iter().all(is_decided) {
+                return Ok(logs);
             }
-            debug!(topic, partition, stable, end, "waiting for a transaction that is still being decided");
+            debug!(topic, "waiting for transactions that are still being decided");
             wait.left()?;
             std::thread::sleep(UNDECIDED_PAUSE);
         }
     }
 
-    fn watermarks(&self, consumer: &BaseConsumer<Context>, wait: &Wait<'_>, partition: i32) -> Result<(i64, i64), SearchError> {
+    fn logs(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        wait: &Wait<'_>,
+        partitions: &[i32],
+    ) -> Result<BTreeMap<i32, (i64, i64)>, SearchError> {
         let left = wait.left()?;
         self.serve();
-        watermarks(consumer.client(), wait.search.topic, partition, left.min(REQUEST_TIMEOUT)).map_err(|error| wait.failed(error))
+        logs(consumer, wait.search.topic, partitions, left.min(REQUEST_TIMEOUT)).map_err(|error| wait.failed(error))
     }
 
     /// Serves token refreshes; a client that has nothing assigned gives no record.
@@ -207,10 +208,11 @@ fn note(found: &mut Found, wanted: &ProgressRecord, payload: Option<&[u8]>) {
             return;
         }
     };
-    found.has_records |= record.epoch == wanted.epoch;
+    let is_of_source = record.epoch == wanted.epoch && record.uri == wanted.uri;
+    found.knows_source |= is_of_source;
     if record.replay == wanted.replay {
         *found = Found { row: Some(found.row.map_or(record.row, |row| row.max(record.row))), other_content: None, ..*found };
-    } else if found.row.is_none() && record.epoch == wanted.epoch && record.uri == wanted.uri && record.fingerprint != wanted.fingerprint {
+    } else if found.row.is_none() && is_of_source && record.fingerprint != wanted.fingerprint {
         found.other_content = Some(record.fingerprint);
     }
 }
@@ -245,6 +247,12 @@ pub fn key(replay: &ReplayId) -> &[u8] {
     replay.as_str().as_bytes()
 }
 
+/// Returns the key of the record that says that a replay has begun. Another than [`key`]: compaction must not keep it in place of progress.
+#[must_use]
+pub fn begun_key(replay: &ReplayId) -> Vec<u8> {
+    [key(replay), b".begun"].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use stockpipeline::layout::Epoch;
@@ -264,13 +272,15 @@ mod tests {
     #[test]
     fn last_record_of_the_replay_wins_and_other_content_of_its_source_is_seen() {
         let wanted = record("r", "e", "u", "f", 0);
-        let found = |row, other_content: Option<&str>| Found { row, other_content: other_content.map(str::to_owned), has_records: true };
+        let found = |row, other_content: Option<&str>| Found { row, other_content: other_content.map(str::to_owned), knows_source: true };
         let cases: Vec<(Vec<ProgressRecord>, Found)> = vec![
             (vec![], Found::default()),
             (vec![record("r", "e", "u", "f", 5), record("r", "e", "u", "f", 9)], found(Some(9), None)),
             (vec![record("q", "e", "u", "g", 5)], found(None, Some("g"))),
             (vec![record("q", "e", "u", "g", 5), record("r", "e", "u", "f", 1)], found(Some(1), None)),
-            (vec![record("q", "e", "v", "g", 5)], found(None, None)),
+            (vec![record("q", "e", "v", "g", 5)], Found::default()),
+            (vec![record("r", "e", "u", "f", 0)], found(Some(0), None)),
+            (vec![record("r", "e", "u", "f", 7), record("r", "e", "u", "f", 0)], found(Some(7), None)),
             (vec![record("q", "other", "u", "g", 5)], Found::default()),
             (vec![record("q", "e", "u", "f", 5)], found(None, None)),
         ];

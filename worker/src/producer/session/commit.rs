@@ -104,7 +104,7 @@ impl Session<'_> {
         }
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.batch.as_ref().map_or_else(Instant::now, |batch| batch.opened) + self.limit()
     }
 
@@ -150,7 +150,7 @@ impl Session<'_> {
     }
 
     /// Hands a progress record over, waiting for room in the local queue; not for long once it is told to stop.
-    fn queue_progress(&self, slot: u32, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+    pub(super) fn queue_progress(&self, slot: u32, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let (begun, patience) = (Instant::now(), self.deadline().saturating_duration_since(Instant::now()));
         loop {
             match self.sender.send_progress(slot, key, value) {

@@ -7,10 +7,11 @@ use tracing::{info, warn};
 
 use super::super::failure::Failure;
 use super::super::report::Report;
-use super::super::{Delivery, ProducerError};
-use super::{RETRY_PAUSE, Session};
+use super::super::{Delivery, ProducerError, transaction};
+use super::{Batch, RETRY_PAUSE, Session};
 use crate::kafka::{KafkaError, is_about_permission};
-use crate::slots::progress::{Found, Search, SearchError};
+use crate::slots::ProgressRecord;
+use crate::slots::progress::{Found, Search, SearchError, begun_key};
 
 /// Longest look-up of where slots stand; a dead producer's transaction is aborted well within it.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(25);
@@ -30,6 +31,16 @@ impl Standing {
     }
 }
 
+/// What the past of a replay means for slots that are taken over.
+enum Past {
+    /// Every slot goes on where it stands.
+    Known(Vec<Standing>),
+    /// The replay has no past: its first row comes first.
+    New(Vec<Standing>),
+    /// Rows were produced, and a slot does not say how far.
+    Lost,
+}
+
 impl Session<'_> {
     /// Looks up where accepted slots stand.
     pub(super) fn take_over(&mut self, report: &mut Report) -> Result<(), Failure> {
@@ -38,40 +49,87 @@ impl Session<'_> {
         }
         self.commit(report)?;
         let slots: Vec<u32> = self.pending.iter().copied().collect();
-        let standings = self.standings(&slots).and_then(|standings| {
-            let is_missing = standings.iter().any(|standing| standing.row().is_none()) && self.is_progress_missing()?;
-            Ok((standings, is_missing))
-        });
-        let (standings, is_missing) = match standings {
-            Ok(found) => found,
+        let (standings, is_new) = match self.past(&slots) {
+            Ok(Past::Known(standings)) => (standings, false),
+            Ok(Past::New(standings)) => (standings, true),
+            Ok(Past::Lost) => {
+                return Err(Failure::Final(ProducerError::ProgressMissing {
+                    topic: self.context.topic.name.clone(),
+                    slots_topic: self.context.settings.slots_topic.clone(),
+                    uri: self.identity.record.uri.clone(),
+                }));
+            }
             Err(SearchError::Cancelled { .. }) => return Ok(()),
             Err(SearchError::Kafka { source, .. }) => {
                 self.retry_later(report, &source);
                 return Ok(());
             }
         };
-        if is_missing {
-            return Err(Failure::Final(ProducerError::ProgressMissing {
-                topic: self.context.topic.name.clone(),
-                slots_topic: self.context.settings.slots_topic.clone(),
-                uri: self.identity.record.uri.clone(),
-            }));
+        self.check_content(&standings)?;
+        if is_new {
+            self.begin_replay()?;
         }
         for standing in standings {
-            let row = standing.row();
-            if let (None, Some(expected)) = (standing.offset, standing.found.other_content) {
-                return Err(Failure::Final(ProducerError::SourceChanged {
-                    uri: self.identity.record.uri.clone(),
-                    topic: self.context.topic.name.clone(),
-                    expected,
-                    found: self.identity.record.fingerprint.clone(),
-                }));
-            }
-            self.positions.take(standing.slot, row.unwrap_or(0));
+            self.positions.take(standing.slot, standing.row().unwrap_or(0));
         }
         self.pending.clear();
         info!(?slots, start = self.positions.start(), "feeds slots");
         report.succeeded(self.context);
+        Ok(())
+    }
+
+    /// Returns an error where the source had another content when it was produced.
+    fn check_content(&self, standings: &[Standing]) -> Result<(), Failure> {
+        let changed =
+            standings.iter().filter(|standing| standing.offset.is_none()).find_map(|standing| standing.found.other_content.clone());
+        match changed {
+            None => Ok(()),
+            Some(expected) => Err(Failure::Final(ProducerError::SourceChanged {
+                uri: self.identity.record.uri.clone(),
+                topic: self.context.topic.name.clone(),
+                expected,
+                found: self.identity.record.fingerprint.clone(),
+            })),
+        }
+    }
+
+    /// Tells a replay that begins from one whose progress was deleted, or has expired, in all slots or in some.
+    ///
+    /// A transactional replay's beginning is noted in all slots at once, before its first row; so from then on every slot says something.
+    fn past(&self, slots: &[u32]) -> Result<Past, SearchError> {
+        let standings = self.standings(slots)?;
+        let is_known = |standings: &[Standing]| standings.iter().all(|standing| standing.row().is_some());
+        // Without transactions rows may stand in the topic before their progress does; they come again then, as is promised.
+        if self.context.delivery != Delivery::Transactional || is_known(&standings) {
+            return Ok(Past::Known(standings));
+        }
+        // Looked at before all slots are: another replica may begin meanwhile.
+        let has_rows = self.has_rows()?;
+        let all = self.standings(&(0..self.context.settings.slots).collect::<Vec<u32>>())?;
+        if !self.positions.is_empty() || all.iter().any(|standing| standing.row().is_some()) {
+            // Slots are looked at one after the other; what was seen in one of them is in the others by now, if it ever was.
+            let standings = self.standings(slots)?;
+            return Ok(if is_known(&standings) { Past::Known(standings) } else { Past::Lost });
+        }
+        let knows_source = all.iter().any(|standing| standing.found.knows_source);
+        Ok(if has_rows && !knows_source { Past::Lost } else { Past::New(standings) })
+    }
+
+    /// Notes in every slot, others' too, that the replay has begun. Several replicas may do so.
+    fn begin_replay(&mut self) -> Result<(), Failure> {
+        Report::beat(self.context);
+        transaction::begin(&self.sender)?;
+        self.batch = Some(Batch { has_begun: true, ..Batch::open(self.partitions) });
+        let record = ProgressRecord { row: 0, ..self.identity.record.clone() };
+        let value = serde_json::to_vec(&record).map_err(|error| Failure::Final(ProducerError::Progress(error)))?;
+        let key = begun_key(&record.replay);
+        for slot in 0..self.context.settings.slots {
+            self.queue_progress(slot, &key, &value)?;
+        }
+        transaction::deliver(&self.sender, self.deadline())?;
+        Report::beat(self.context);
+        transaction::commit(&self.sender, &self.context.failpoints)?;
+        self.batch = None;
         Ok(())
     }
 
@@ -85,28 +143,17 @@ impl Session<'_> {
         Ok(committed.into_iter().map(standing).collect())
     }
 
-    /// Returns whether the topic has rows of the source, although no slot has ever had any progress: it was deleted, or has expired.
-    /// Rows and their progress are committed together, so one is never seen without the other. The rows are looked at first: another
-    /// replica may commit the first ones meanwhile.
-    fn is_progress_missing(&self) -> Result<bool, SearchError> {
-        // Without transactions rows may stand in the topic before their progress does; they come again then, as is promised.
-        if self.context.delivery != Delivery::Transactional {
-            return Ok(false);
-        }
+    /// Returns whether the topic has rows of the source; false, with a warning, where it may not be read.
+    fn has_rows(&self) -> Result<bool, SearchError> {
         Report::beat(self.context);
         let has_rows = self.reader.has_rows(&self.search(), &self.context.topic.name, self.partitions, &self.context.shutdown);
         match has_rows {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
             Err(SearchError::Kafka { topic, source }) if source.code().is_some_and(is_about_permission) => {
                 warn!(topic, error = %source, "cannot look whether the topic has rows already; allow READ on it");
-                return Ok(false);
+                Ok(false)
             }
-            Err(error) => return Err(error),
+            result => result,
         }
-        let all: Vec<u32> = (0..self.context.settings.slots).collect();
-        let standings = self.standings(&all)?;
-        Ok(!standings.iter().any(|standing| standing.row().is_some() || standing.found.has_records))
     }
 
     fn search(&self) -> Search<'_> {

@@ -1,5 +1,6 @@
 //! Looks whether the data topic has rows of a source already: then there must be progress of it, too.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rdkafka::consumer::Consumer;
@@ -24,20 +25,20 @@ impl Reader {
         let search = Search { topic: data, ..*search };
         let wait = Wait { search: &search, deadline: Instant::now() + search.timeout, cancel };
         let refused = |error: ClientError| wait.failed(refusal("read topic", data, &error));
-        let mut list = TopicPartitionList::new();
-        for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-            let (low, high) = self.watermarks(&self.records, &wait, partition)?;
-            if low < high {
-                list.add_partition_offset(data, partition, Offset::Offset(low.max(high - TAIL))).map_err(refused)?;
-            }
+        let mut open: BTreeSet<i32> = (0..i32::try_from(partitions).unwrap_or(i32::MAX)).collect();
+        let mut list = TopicPartitionList::with_capacity(open.len());
+        for partition in &open {
+            list.add_partition_offset(data, *partition, Offset::OffsetTail(TAIL)).map_err(refused)?;
         }
         self.records.assign(&list).map_err(refused)?;
-        let (mut open, mut has_rows) = (list.count(), false);
-        while open > 0 && !has_rows {
+        let mut has_rows = false;
+        while !open.is_empty() && !has_rows {
             match self.records.poll(wait.left()?.min(UNDECIDED_PAUSE)) {
                 None => {}
                 Some(Ok(message)) => has_rows = is_row_of(&message, &search.wanted.uri),
-                Some(Err(ClientError::PartitionEOF(_))) => open -= 1,
+                Some(Err(ClientError::PartitionEOF(partition))) => {
+                    open.remove(&partition);
+                }
                 Some(Err(error)) => return Err(refused(error)),
             }
         }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::Signal;
 use stockpipeline_worker::kafka;
 use stockpipeline_worker::metrics::{ProducerMetrics, Registry};
@@ -18,7 +19,7 @@ use stockpipeline_worker::slots::key_hash;
 use stockpipeline_worker::topic::{self, SlotsTopic};
 use tempfile::TempDir;
 
-use super::stage::{DEADLINE, Replay, SLOTS, Times, assert_delivered, new_topic, quick, read, wait_until, write_file};
+use super::stage::{DEADLINE, Replay, Running, SLOTS, Times, assert_delivered, new_topic, quick, read, wait_until, write_file};
 use crate::topics::real_brokers;
 
 struct Stage {
@@ -68,9 +69,13 @@ fn transactional_replay_arrives_once_and_progress_outlives_the_groups_offsets() 
     assert!(matches!(error, ProducerError::SourceChanged { .. }), "{error}");
 }
 
+fn admin(replay: &Replay) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", replay.servers.join(",")).create().unwrap()
+}
+
 /// Deletes the producers' groups with their offsets.
 fn delete_groups(replay: &Replay) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", replay.servers.join(",")).create().unwrap();
+    let admin = admin(replay);
     let prefix = format!("{}-producer-", replay.kafka().consumer_group);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     wait_until("the groups are deleted", || {
@@ -102,6 +107,28 @@ fn replay_whose_progress_is_gone_is_refused_and_repeats_no_row() {
 
 #[test]
 #[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn replay_whose_progress_is_gone_of_some_slots_is_refused_and_repeats_no_row() {
+    let stage = stage(5_000);
+    assert_eq!(stage.replay.complete().unwrap(), Outcome::Completed);
+    delete_groups(&stage.replay);
+    // As where a slots topic is made again under a replica that goes on with the other slots. No broker deletes records of what is compacted alone.
+    let settings = stage.replay.clients().admin().unwrap();
+    settings.set_configs(&stage.replay.slots_topic(), &[("cleanup.policy", "compact,delete")], DEADLINE).unwrap();
+    let mut ends = TopicPartitionList::new();
+    for slot in [1, 3] {
+        ends.add_partition_offset(&stage.replay.slots_topic(), slot, Offset::End).unwrap();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let deleted = runtime.block_on(admin(&stage.replay).delete_records(&ends, &AdminOptions::new())).unwrap();
+    assert!(deleted.elements().iter().all(|slot| slot.error().is_ok()), "{deleted:?}");
+    settings.set_configs(&stage.replay.slots_topic(), &[("cleanup.policy", "compact")], DEADLINE).unwrap();
+    let error = stage.replay.complete().unwrap_err();
+    assert!(matches!(error, ProducerError::ProgressMissing { .. }), "{error}");
+    assert_delivered(&stage.replay, 5_000, Times::Once);
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
 fn slots_topic_of_others_that_expires_is_waited_for() {
     let stage = stage(100);
     let slots = i32::try_from(SLOTS).unwrap();
@@ -127,12 +154,27 @@ fn slots_topic_of_others_that_expires_is_waited_for() {
 fn producers_that_are_killed_in_a_transaction_leave_every_row_once() {
     let mut stage = stage(60_000);
     stage.replay.rows_per_second = Some(10_000);
-    for failpoint in ["records-taken:2:kill", "transaction-open:2:kill", "transaction-committing:2:kill", "transaction-committed:2:kill"] {
+    // The first transaction notes that the replay begins.
+    let beginning = ["transaction-committing:1:kill"];
+    let under_way = ["records-taken:2:kill", "transaction-open:2:kill", "transaction-committing:2:kill", "transaction-committed:2:kill"];
+    for failpoint in beginning.into_iter().chain(under_way) {
         let mut killed = stage.replay.child(failpoint);
         killed.wait();
     }
     stage.replay.rows_per_second = None;
     assert_eq!(stage.replay.complete().unwrap(), Outcome::Completed);
+    assert_delivered(&stage.replay, 60_000, Times::Once);
+}
+
+#[test]
+#[ignore = "needs a real Kafka broker: KAFKA_BOOTSTRAP_SERVERS"]
+fn replicas_that_begin_together_leave_every_row_once() {
+    let stage = stage(60_000);
+    let replicas = [0; 3].map(|_| stage.replay.start(WhenDone::Stay));
+    wait_until("they are done", || replicas.iter().map(Running::completed_slots).sum::<usize>() == SLOTS as usize);
+    for replica in replicas {
+        assert_eq!(replica.stop().unwrap(), Outcome::Stopped);
+    }
     assert_delivered(&stage.replay, 60_000, Times::Once);
 }
 
