@@ -84,6 +84,7 @@ impl Conductor {
             ledger: started.ledger,
             root: started.root,
             same_topic: Arc::default(),
+            sender: sender.clone(),
             progress: context.progress.clone(),
         };
         Ok(Self {
@@ -252,6 +253,7 @@ impl Conductor {
                     partition.leaderless = seen.leaderless.contains(&partition.id);
                 }
                 self.report.observed(&self.context, &seen);
+                self.note_silence(&seen);
                 self.block_stalled(&seen);
                 Ok(())
             }
@@ -276,6 +278,12 @@ impl Conductor {
                 Ok(())
             }
             Work::TopicSeen { is_same } => self.topic_seen(is_same),
+            Work::Unanswered { partition } => {
+                if let Some(partition) = self.partitions.get_mut(&partition) {
+                    partition.unanswered_at = Some(Instant::now());
+                }
+                Ok(())
+            }
             Work::Marked(ticket) => {
                 if let Some(partition) = self.current(ticket) {
                     partition.marking = false;
