@@ -185,8 +185,12 @@ impl Conductor {
         match signal {
             Signal::End { partition, offset } => {
                 let Some(partition) = self.partitions.get_mut(&partition) else { return };
-                if partition.reached_end(offset) {
-                    let ticket = Ticket { partition: partition.id, generation: partition.generation };
+                let has_more = partition.reached_end(offset);
+                let ticket = Ticket { partition: partition.id, generation: partition.generation };
+                if partition.is_through() {
+                    self.report.heal(ticket.partition);
+                }
+                if has_more {
                     self.note_durable(ticket);
                 }
             }

@@ -211,6 +211,12 @@ impl Partition {
         self.settle_end()
     }
 
+    /// Returns whether all that the log held when its end was met is durable.
+    pub(super) fn is_through(&self) -> bool {
+        let is_taken = self.phase == Phase::Active && self.replay.is_none() && self.is_drained();
+        is_taken && self.end.is_some_and(|end| end <= self.durable)
+    }
+
     /// Makes durable what lies between the last stored record and the end that was met behind it: transaction markers take
     /// offsets, too. Returns whether that makes more of the log durable.
     pub(super) fn settle_end(&mut self) -> bool {
@@ -416,6 +422,7 @@ mod tests {
         let mut partition = at(10);
         assert!(partition.reached_end(12));
         assert_eq!((partition.durable, partition.known_end(), partition.lag()), (12, 12, Some(0)));
+        assert!(partition.is_through());
     }
 
     #[test]
@@ -433,6 +440,7 @@ mod tests {
         let mut partition = at(10);
         partition.flight = Some(Flight::default());
         assert!(!partition.reached_end(12));
+        assert!(!partition.is_through(), "what it has taken is on its way");
         partition.stop_taking(SealReason::Revoked);
         partition.flight = None;
         assert!(partition.settle_end());

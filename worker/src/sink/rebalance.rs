@@ -112,7 +112,8 @@ impl Conductor {
         }
         let is_settled = partition.replay.is_none();
         tracing::info!(partition = ticket.partition, position, replay = !is_settled, "partition goes on");
-        if is_settled {
+        // Where records wait, what had stopped it may come again with the next plan.
+        if is_settled && high <= position {
             self.report.heal(ticket.partition);
         }
         self.report.durable(ticket.partition, start.first);
@@ -173,7 +174,8 @@ impl Conductor {
         partition.phase = Phase::Active;
         partition.paused = false;
         partition.unanswered_at = None;
-        partition.log_end = partition.log_end.map(|end| end.min(watermarks.high));
+        // It may also have been cut.
+        partition.log_end = Some(watermarks.high);
         let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
         // The record before the position is gone, and with it what its leader says of the log; unless it was only asked for again.

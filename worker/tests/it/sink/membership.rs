@@ -1,5 +1,7 @@
 //! What a sink says and does when Kafka ends its membership, refuses it records, or a broker does not answer.
 
+use std::time::Duration;
+
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stockpipeline_worker::clock::wall_millis;
 use stockpipeline_worker::status::{Failure, Reason, State, ready};
@@ -128,4 +130,19 @@ fn a_partition_that_cannot_begin_because_its_broker_is_cut_off_is_named_too() {
     until("nothing is told any more", || sink.status.read().paused.is_none());
     assert!(sink.stop().unwrap().drained);
     stage.assert_exactly_once(&[(0, 2 * RECORDS), (1, 2 * RECORDS)]);
+}
+
+#[test]
+fn a_broker_that_takes_requests_and_does_not_answer_them_is_named_too() {
+    let stage = Stage::on_two_brokers(2);
+    (0..2).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    let sink = stage.sink("only", stage.pipeline(|_| {}));
+    until("all is stored", || sink.durable() == 2 * RECORDS);
+    stage.broker().mock().broker_round_trip_time(2, Duration::from_hours(1)).unwrap();
+    until("it is told", || unreachable(&sink).is_some_and(|failure| failure.message.contains("of partition 1;")));
+    assert_eq!(lags(&sink), [Some(0), None]);
+    stage.produce(0, RECORDS, RECORDS);
+    until("the other broker's partition goes on", || sink.durable() == 3 * RECORDS);
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, 2 * RECORDS), (1, RECORDS)]);
 }

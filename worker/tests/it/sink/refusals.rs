@@ -166,10 +166,27 @@ fn a_loss_that_is_met_again_with_each_look_keeps_its_time() {
     stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", before + 1));
     until("the partition is stopped", || sink.status.read().fatal.is_some());
     let first = loss().unwrap();
-    stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", before + 3));
+    until("it is refused twice more", || {
+        assert!(sink.status.read().fatal.is_some(), "what it tries again has not worked yet");
+        stage.proxy.count("PUT", ".plan.json") >= before + 3
+    });
     assert_eq!(loss().unwrap(), first);
     stage.proxy.heal();
     until("the rest is durable", || sink.durable() == RECORDS + 130_000);
     assert_eq!(loss().unwrap(), first);
+    until("nothing is wrong any more", || sink.status.read().fatal.is_none());
     assert!(sink.stop().unwrap().drained);
+}
+
+#[test]
+fn a_partition_that_is_stopped_by_its_ledger_goes_on_without_a_record_once_it_can_be_read() {
+    let stage = Stage::new(1);
+    store_first_half(&stage);
+    stage.proxy.inject(Rule::new(Fault::Answer(400, "InvalidRequest")).method("GET").key(".plan.json"));
+    let sink = stage.sink_with("second", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(50));
+    until("the partition is stopped", || sink.status.read().fatal.is_some());
+    stage.proxy.heal();
+    until("nothing is wrong any more", || sink.status.read().fatal.is_none());
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, RECORDS)]);
 }
