@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "batch consumption exists only in librdkafka's C interface")]
 
+mod observation;
 mod signal;
 
 use std::ffi::{CStr, CString};
@@ -29,6 +30,7 @@ use crate::contact::Contact;
 use crate::kafka;
 use crate::record::{Header, Headers, Record};
 
+pub use observation::{Fetching, Observation, SilentBroker};
 pub use signal::Signal;
 use signal::{is_refusal, signal};
 
@@ -65,34 +67,6 @@ pub enum Event {
     },
     /// Once a second: what librdkafka knows.
     Observed(Observation),
-}
-
-/// librdkafka's statistics, as far as the sink shows them.
-#[derive(Debug, Default)]
-pub struct Observation {
-    /// Per Kafka partition: the end of the log that a reader of committed records may see.
-    pub log_ends: Vec<(i32, i64)>,
-    /// Kafka partitions that are assigned and have no leader at present: nobody tells the end of their logs.
-    pub leaderless: Vec<i32>,
-    /// Messages fetched and not yet taken.
-    pub fetched_messages: i64,
-    /// Bytes of memory of the messages that are fetched and not yet taken, about.
-    pub fetched_bytes: u64,
-    /// Largest recent throttle time of a broker, milliseconds.
-    pub throttle_millis: i64,
-    /// The partitions that are being fetched.
-    pub fetching: Vec<Fetching>,
-}
-
-/// How far fetching of a partition has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetching {
-    /// Kafka partition.
-    pub partition: i32,
-    /// Offset that is asked for next.
-    pub position: i64,
-    /// How many answers of its broker, for whichever partition, have ended in the middle of a batch.
-    pub partial_answers: u64,
 }
 
 /// One fetched message; freed when dropped.
@@ -240,29 +214,7 @@ impl ClientContext for SourceContext {
         if let Some(idle) = idle {
             self.contact.heard(statistics.ts, idle);
         }
-        let throttles = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
-        let mut seen = Observation { throttle_millis: throttles.map(|window| window.max).max().unwrap_or(0), ..Observation::default() };
-        for partition in statistics.topics.get(&self.topic).into_iter().flat_map(|topic| topic.partitions.values()) {
-            // Each partition's queue is forwarded to the one of ours, and tells that one's length.
-            seen.fetched_messages = seen.fetched_messages.max(partition.fetchq_cnt);
-            seen.fetched_bytes = seen.fetched_bytes.max(i64::try_from(partition.fetchq_size).map_or(0, i64::unsigned_abs));
-            if partition.desired && partition.leader < 0 {
-                seen.leaderless.push(partition.partition);
-            }
-            if partition.ls_offset >= 0 {
-                seen.log_ends.push((partition.partition, partition.ls_offset));
-            }
-            let broker = statistics.brokers.values().find(|broker| broker.nodeid == partition.broker);
-            if let Some(broker) = broker.filter(|_| partition.fetch_state == "active" && partition.next_offset >= 0) {
-                seen.fetching.push(Fetching {
-                    partition: partition.partition,
-                    position: partition.next_offset,
-                    partial_answers: broker.rxpartial,
-                });
-            }
-        }
-        seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * MESSAGE_OVERHEAD_BYTES as u64;
-        self.send(Event::Observed(seen));
+        self.send(Event::Observed(Observation::of(&statistics, &self.topic)));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

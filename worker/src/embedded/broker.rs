@@ -40,7 +40,16 @@ impl EmbeddedBroker {
     /// # Errors
     /// [`BrokerError::Start`].
     pub fn start() -> Result<Self, BrokerError> {
-        let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", "1").create().map_err(BrokerError::Start)?;
+        Self::cluster(1)
+    }
+
+    /// Starts a cluster of brokers, numbered from 1, each on a free port of loopback.
+    ///
+    /// # Errors
+    /// [`BrokerError::Start`].
+    pub fn cluster(brokers: u8) -> Result<Self, BrokerError> {
+        let brokers = brokers.to_string();
+        let owner: BaseProducer = ClientConfig::new().set("test.mock.num.brokers", brokers).create().map_err(BrokerError::Start)?;
         // By default a group waits three seconds for more members before anyone gets a partition.
         // SAFETY: the client lives, and owns a mock cluster since it was made with one; the call sets a number under a lock.
         unsafe {

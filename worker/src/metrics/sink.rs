@@ -199,7 +199,7 @@ impl SinkMetrics {
         self.lag_records.get_or_create(&PartitionLabel { partition }).set(gauge_value(records));
     }
 
-    /// Removes the series of a Kafka partition that this worker has given back.
+    /// Removes the series of a Kafka partition that this worker has given back, or whose lag is not known.
     pub fn forget_partition(&self, partition: i32) {
         self.lag_records.remove(&PartitionLabel { partition });
     }

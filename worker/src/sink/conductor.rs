@@ -84,6 +84,7 @@ impl Conductor {
             ledger: started.ledger,
             root: started.root,
             same_topic: Arc::default(),
+            sender: sender.clone(),
             progress: context.progress.clone(),
         };
         Ok(Self {
@@ -184,8 +185,12 @@ impl Conductor {
         match signal {
             Signal::End { partition, offset } => {
                 let Some(partition) = self.partitions.get_mut(&partition) else { return };
-                if partition.reached_end(offset) {
-                    let ticket = Ticket { partition: partition.id, generation: partition.generation };
+                let has_more = partition.reached_end(offset);
+                let ticket = Ticket { partition: partition.id, generation: partition.generation };
+                if partition.is_through() {
+                    self.report.heal(ticket.partition);
+                }
+                if has_more {
                     self.note_durable(ticket);
                 }
             }
@@ -252,6 +257,7 @@ impl Conductor {
                     partition.leaderless = seen.leaderless.contains(&partition.id);
                 }
                 self.report.observed(&self.context, &seen);
+                self.note_silence(&seen);
                 self.block_stalled(&seen);
                 Ok(())
             }
@@ -276,6 +282,12 @@ impl Conductor {
                 Ok(())
             }
             Work::TopicSeen { is_same } => self.topic_seen(is_same),
+            Work::Unanswered { partition } => {
+                if let Some(partition) = self.partitions.get_mut(&partition) {
+                    partition.unanswered_at = Some(Instant::now());
+                }
+                Ok(())
+            }
             Work::Marked(ticket) => {
                 if let Some(partition) = self.current(ticket) {
                     partition.marking = false;

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use stockpipeline::plan::{Plan, Root};
 
 use super::question::Question;
+use super::rotation::report;
+use super::work::Work;
 use crate::clock::boottime_millis;
 use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
@@ -71,6 +74,8 @@ pub(super) struct Lookup {
     pub(super) root: Arc<Root>,
     /// Whether the topic is still the one of the root: one question for all partitions that wait for it.
     pub(super) same_topic: Arc<Question<bool>>,
+    /// Told what a partition waits for.
+    pub(super) sender: Sender<Work>,
     /// Present when the broker lives in this process: its log grows from nothing at every start.
     pub(super) progress: Option<Arc<Progress>>,
 }
@@ -124,8 +129,15 @@ impl Lookup {
             return Err(LookupError::TopicReplaced { topic: self.topic.to_string() });
         }
         let topic = Arc::clone(&self.topic);
-        let (low, high) =
-            self.ask("watermarks", move |consumer| kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT)).await;
+        let sender = self.sender.clone();
+        let question = move |consumer: &BaseConsumer<SourceContext>| {
+            let answer = kafka::watermarks(consumer.client(), &topic, partition, BROKER_TIMEOUT);
+            if answer.is_err() {
+                report(&sender, Work::Unanswered { partition });
+            }
+            answer
+        };
+        let (low, high) = self.ask("watermarks", question).await;
         Ok(Watermarks { low, high })
     }
 

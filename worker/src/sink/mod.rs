@@ -8,6 +8,8 @@
 //! | `rebalance` | partitions that come and go |
 //! | `rotation` | fill, seal, deliver, complete |
 //! | `unreadable`, `stall` | partitions whose next records cannot be read |
+//! | `silence` | partitions whose broker does not answer |
+//! | `loss` | what is lost, each told once (pure) |
 //! | `partition` | state of one Kafka partition (pure) |
 //! | `patrol` | looks again at what has stopped, and whether the topic is the same |
 //! | `keeper` | the topics, kept by the owner of partition 0 |
@@ -17,13 +19,15 @@
 //! | `deliver` | a sealed range to S3 (I/O) |
 //! | `pool` | encoder threads |
 //! | `work` | what threads and tasks report to the loop |
-//! | `report` | status and metrics |
+//! | `report`, `figures` | status and metrics |
 
 mod budget;
 mod conductor;
 mod deliver;
+mod figures;
 mod keeper;
 mod lookup;
+mod loss;
 mod partition;
 mod patrol;
 mod pool;
@@ -31,6 +35,7 @@ mod question;
 mod rebalance;
 mod report;
 mod rotation;
+mod silence;
 mod stall;
 mod start;
 mod unreadable;
@@ -72,8 +77,8 @@ pub const DRAIN_LIMIT: Duration = Duration::from_secs(100);
 /// How long partitions that the group takes back may be held to store what is buffered; far below `max.poll.interval.ms`.
 pub const RELEASE_LIMIT: Duration = Duration::from_mins(1);
 
-/// How often the topic's id is asked for beside all decisions, and a stopped partition is looked up anew: nothing else tells an idle sink
-/// that the topic was made again, or that what had stopped a partition was mended.
+/// How often the topic's id is asked for beside all decisions, and when a stopped partition is looked up anew, then each time twice as late up to
+/// sixteen times: nothing else tells an idle sink that the topic was made again, or that what had stopped a partition was mended.
 pub const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Returns the total time of one attempt of an S3 request: below the group's session time-out. A worker that is cut off starts no

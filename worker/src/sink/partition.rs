@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use stockpipeline::plan::{Plan, SealReason, ZoneName};
 
+use super::silence::Silence;
 use super::stall::Stall;
 use crate::batch::{Buffer, Counts, Full};
 use crate::source::{Message, Placement, Run};
@@ -106,6 +107,10 @@ pub(super) struct Partition {
     pub(super) refused: Option<(String, Instant)>,
     /// Whether it has no leader; where its log ends is not known then.
     pub(super) leaderless: bool,
+    /// Since when it is asked for in vain, and whom.
+    pub(super) silence: Option<Silence>,
+    /// When a broker has left a question without an answer, without which it cannot go on.
+    pub(super) unanswered_at: Option<Instant>,
     /// Where the end of the partition was met last.
     pub(super) end: Option<i64>,
     /// Offset at which a gap behind the end was looked at once more.
@@ -120,6 +125,8 @@ pub(super) struct Partition {
     pub(super) cleaned_up_at: Option<Instant>,
     /// When it was stopped.
     pub(super) stopped_at: Option<Instant>,
+    /// How often it was stopped since it last completed a plan.
+    pub(super) stops: u32,
 }
 
 impl Partition {
@@ -153,6 +160,8 @@ impl Partition {
             log_end: None,
             refused: None,
             leaderless: false,
+            silence: None,
+            unanswered_at: None,
             end: None,
             looked_at: None,
             completed: None,
@@ -161,6 +170,7 @@ impl Partition {
             tail_known_at: 0,
             cleaned_up_at: None,
             stopped_at: None,
+            stops: 0,
         }
     }
 
@@ -199,6 +209,12 @@ impl Partition {
         }
         self.end = Some(offset);
         self.settle_end()
+    }
+
+    /// Returns whether all that the log held when its end was met is durable.
+    pub(super) fn is_through(&self) -> bool {
+        let is_taken = self.phase == Phase::Active && self.replay.is_none() && self.is_drained();
+        is_taken && self.end.is_some_and(|end| end <= self.durable)
     }
 
     /// Makes durable what lies between the last stored record and the end that was met behind it: transaction markers take
@@ -359,7 +375,8 @@ impl Partition {
     /// Returns how many records are known to be in the log and not yet durable; None until it is known what is durable, and while nobody
     /// tells where the log ends.
     pub(super) fn lag(&self) -> Option<i64> {
-        let is_told = self.phase != Phase::Looking && self.refused.is_none() && !self.leaderless;
+        let is_silent = self.leaderless || self.silence.as_ref().is_some_and(|silence| silence.is_long);
+        let is_told = self.phase != Phase::Looking && self.refused.is_none() && !is_silent;
         self.log_end.filter(|_| is_told).map(|end| (end - self.durable).max(0))
     }
 
@@ -375,8 +392,8 @@ impl Partition {
 
     /// Returns this partition in a new life, in which nothing more is done for it. What is durable stays known, so that its lag does.
     pub(super) fn stopped(&self, phase: Phase, generation: u64, buffer: Buffer, now: Instant) -> Self {
-        let Self { assigned, durable, log_end, leaving, leaderless, .. } = *self;
-        Self { phase, assigned, leaving, durable, log_end, leaderless, ..Self::looking(self.id, generation, buffer, now) }
+        let Self { assigned, durable, log_end, leaving, leaderless, stops, .. } = *self;
+        Self { phase, assigned, leaving, durable, log_end, leaderless, stops, ..Self::looking(self.id, generation, buffer, now) }
     }
 
     /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
@@ -405,6 +422,7 @@ mod tests {
         let mut partition = at(10);
         assert!(partition.reached_end(12));
         assert_eq!((partition.durable, partition.known_end(), partition.lag()), (12, 12, Some(0)));
+        assert!(partition.is_through());
     }
 
     #[test]
@@ -422,6 +440,7 @@ mod tests {
         let mut partition = at(10);
         partition.flight = Some(Flight::default());
         assert!(!partition.reached_end(12));
+        assert!(!partition.is_through(), "what it has taken is on its way");
         partition.stop_taking(SealReason::Revoked);
         partition.flight = None;
         assert!(partition.settle_end());

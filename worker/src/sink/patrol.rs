@@ -3,13 +3,16 @@
 //! Each decision asks for the topic's id, but an idle sink decides nothing, and a consumer goes on in a topic that was made again, or waits for
 //! ever in it, without a word.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::conductor::Conductor;
-use super::partition::Phase;
+use super::partition::{Partition, Phase};
 use super::work::Work;
 use super::{SinkError, rotation};
 use crate::status::Reason;
+
+/// Longest rest of a stopped partition, in first ones: a quarter of an hour and a minute. A look may read a whole rotation from Kafka again.
+const LONGEST_REST: u32 = 16;
 
 impl Conductor {
     /// Asks for the topic's id, and looks stopped partitions up anew, where that is due.
@@ -28,8 +31,8 @@ impl Conductor {
                 rotation::report(&sender, Work::TopicSeen { is_same });
             });
         }
-        let due = |at: Option<Instant>| at.is_some_and(|at| now.duration_since(at) >= interval);
-        let stopped = self.partitions.values().filter(|p| heals(p.phase) && p.leaving.is_none() && due(p.stopped_at));
+        let is_due = |p: &Partition| p.stopped_at.is_some_and(|at| now.duration_since(at) >= rest(p.stops, interval));
+        let stopped = self.partitions.values().filter(|p| heals(p.phase) && p.leaving.is_none() && is_due(p));
         for id in stopped.map(|partition| partition.id).collect::<Vec<_>>() {
             self.restart(id)?;
         }
@@ -49,5 +52,21 @@ fn heals(phase: Phase) -> bool {
     match phase {
         Phase::Stopped(reason) => !matches!(reason, Reason::PlanMismatch | Reason::PlanVersionUnknown | Reason::TopicTruncated),
         Phase::Looking | Phase::Active | Phase::Measuring => false,
+    }
+}
+
+/// Returns how long a partition rests that was stopped so many times without completing a plan between: each time twice as long, up to a limit.
+fn rest(stops: u32, first: Duration) -> Duration {
+    first * 2_u32.saturating_pow(stops.saturating_sub(1)).min(LONGEST_REST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_is_stopped_again_and_again_is_looked_at_less_and_less_often() {
+        let minutes = |stops| rest(stops, Duration::from_mins(1)).as_secs() / 60;
+        assert_eq!([1, 2, 3, 4, 5, 6, 40, u32::MAX].map(minutes), [1, 2, 4, 8, 16, 16, 16, 16]);
     }
 }

@@ -48,8 +48,9 @@ impl Conductor {
         self.forget_work(id);
         self.generations += 1;
         let ticket = Ticket { partition: id, generation: self.generations };
-        let buffer = self.buffer(id);
-        self.partitions.insert(id, Partition::looking(id, ticket.generation, buffer, Instant::now()));
+        let mut looking = Partition::looking(id, ticket.generation, self.buffer(id), Instant::now());
+        looking.stops = self.partitions.get(&id).map_or(0, |before| before.stops);
+        self.partitions.insert(id, looking);
         let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
         self.spawn(id, async move {
             let result = lookup.start(id).await;
@@ -78,7 +79,7 @@ impl Conductor {
         }
         let position = start.first.max(low);
         if low > start.known_end {
-            self.report.data_loss(ticket.partition, start.known_end, low);
+            self.report.data_loss(ticket.partition, start.known_end..low);
         }
         if start.replay.is_some() {
             self.context.failpoints.hit(Point::BeforeReplay);
@@ -96,6 +97,7 @@ impl Conductor {
         partition.next = position;
         partition.durable = start.first;
         partition.log_end = Some(high);
+        partition.unanswered_at = None;
         partition.tail_known_at = start.read_at;
         let last_plan = start.replay.as_ref().or(start.finished.as_ref().map(|(plan, _)| plan));
         // A broker of this process has a log of its own at every start: epochs of its leaders say nothing.
@@ -110,7 +112,8 @@ impl Conductor {
         }
         let is_settled = partition.replay.is_none();
         tracing::info!(partition = ticket.partition, position, replay = !is_settled, "partition goes on");
-        if is_settled {
+        // Where records wait, what had stopped it may come again with the next plan.
+        if is_settled && high <= position {
             self.report.heal(ticket.partition);
         }
         self.report.durable(ticket.partition, start.first);
@@ -170,6 +173,9 @@ impl Conductor {
         }
         partition.phase = Phase::Active;
         partition.paused = false;
+        partition.unanswered_at = None;
+        // It may also have been cut.
+        partition.log_end = Some(watermarks.high);
         let (known_end, position) = (partition.known_end(), next.max(watermarks.low));
         partition.next = position;
         // The record before the position is gone, and with it what its leader says of the log; unless it was only asked for again.
@@ -178,8 +184,9 @@ impl Conductor {
             partition.unchecked_epoch = partition.unchecked_epoch.or(epoch);
         }
         partition.replay_passed |= partition.replay.as_ref().is_some_and(|plan| position > plan.last);
+        self.report.log_ends(ticket.partition, watermarks.high);
         if watermarks.low > known_end {
-            self.report.data_loss(ticket.partition, known_end, watermarks.low);
+            self.report.data_loss(ticket.partition, known_end..watermarks.low);
         }
         self.source.release(&[ticket.partition]).map_err(SinkError::Source)?;
         self.source.assign(&[Placement { partition: ticket.partition, offset: position, leader_epoch: None }]).map_err(SinkError::Source)
@@ -251,7 +258,7 @@ impl Conductor {
         Ok(())
     }
 
-    /// Stops a partition until what was found is mended; the others go on. It is looked up anew now and then.
+    /// Stops a partition until what was found is mended; the others go on. It is looked up anew, less and less often.
     pub(super) fn stop(&mut self, id: i32, reason: Reason, message: String) {
         tracing::error!(partition = id, reason = reason.label(), message, "partition is stopped");
         self.forget_work(id);
@@ -260,6 +267,7 @@ impl Conductor {
         if let Some(partition) = self.partitions.get_mut(&id) {
             *partition = partition.stopped(Phase::Stopped(reason), generation, buffer, Instant::now());
             partition.stopped_at = Some(Instant::now());
+            partition.stops = partition.stops.saturating_add(1);
             if partition.assigned {
                 self.source.pause(&[id]);
             }

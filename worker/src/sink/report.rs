@@ -1,20 +1,22 @@
 //! What the sink says of itself: status, metrics and progress. It decides nothing but what is shown.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use stockpipeline::layout::Epoch;
 use stockpipeline::plan::{Plan, ZoneName};
 
-use super::Context;
 use super::budget::Budget;
-use super::partition::{Flight, Partition, Phase};
+use super::loss::Losses;
+use super::partition::{Flight, Partition};
+use super::unreadable::Unreadable;
+use super::{Context, figures, silence};
 use crate::clock::{boottime_millis, wall_millis};
 use crate::error::Class;
-use crate::metrics::MemoryClass;
 use crate::source::Observation;
-use crate::status::{Dependency, Failure, PartitionState, PartitionStatus, Reason, SinkStatus, State, Status, TopicReport};
+use crate::status::{Dependency, Failure, Reason, SinkStatus, State, Status, TopicReport};
 use crate::store::Trouble;
 
 /// How often the status is replaced.
@@ -48,12 +50,12 @@ pub(super) struct Reporter {
     membership: Membership,
     topic: Option<TopicReport>,
     last_error: Option<Failure>,
-    data_loss: Option<Failure>,
+    losses: Losses,
     held: Option<Failure>,
     halted_since: Option<Instant>,
     stopped: BTreeMap<i32, Failure>,
-    /// Partitions that wait at records that cannot be read: their offset, and what is said of it.
-    unreadable: BTreeMap<i32, (i64, Failure)>,
+    /// Partitions that wait at records that cannot be read.
+    unreadable: Unreadable,
     /// Dead letters of the last minute: when and how many.
     letters: VecDeque<(Instant, u64)>,
     /// Last offset of each partition that was looked at for dead letters, kept when the partition goes: its records may come again.
@@ -78,11 +80,11 @@ impl Reporter {
             membership: Membership::Joining,
             topic: status.topic.clone(),
             last_error: status.last_error.clone(),
-            data_loss: None,
+            losses: Losses::default(),
             held: None,
             halted_since: None,
             stopped: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
+            unreadable: Unreadable::default(),
             letters: VecDeque::new(),
             counted: BTreeMap::new(),
             fetched_bytes: 0,
@@ -119,32 +121,29 @@ impl Reporter {
     pub(super) fn forget(&mut self, context: &Context, partition: i32) {
         self.durable.remove(&partition);
         self.stopped.remove(&partition);
-        self.unreadable.remove(&partition);
+        self.unreadable.forget(partition);
         context.metrics.forget_partition(partition);
     }
 
     pub(super) fn stop(&mut self, partition: i32, reason: Reason, message: String) {
         let class = if reason == Reason::PlanMismatch { Class::Bug } else { Class::External };
         self.stopped.insert(partition, Failure { class, reason, message, at_millis: wall_millis() });
+        self.unreadable.forget(partition);
         self.published_at = None;
     }
 
-    /// Notes that what comes next in a partition cannot be read. It is shown until the partition has gone on behind it.
+    /// Notes that what comes next in a partition cannot be read. It is shown until the partition has gone on behind it, or the log ends before it.
     pub(super) fn unreadable(&mut self, context: &Context, partition: i32, offset: i64, detail: &str) {
         let topic = &context.pipeline.kafka.topic.name;
-        let message = format!(
-            "topic {topic:?}, partition {partition}: the records at offset {offset} cannot be read ({detail}). What is before them is stored, \
-             nothing behind them is taken. Let a replica lead the partition that has them whole, or give them up with kafka-delete-records, \
-             which counts as DataLoss; the sink asks for them again every few seconds"
-        );
-        let known = self.unreadable.get(&partition).filter(|(at, _)| *at == offset).map(|(_, failure)| failure.at_millis);
-        if known.is_none() {
+        if self.unreadable.met(topic, (partition, offset), detail, wall_millis()) {
             tracing::error!(topic, partition, offset, detail, "records cannot be read: the partition waits at them");
         }
-        let at_millis = known.unwrap_or_else(wall_millis);
-        let failure = Failure { class: Class::External, reason: Reason::RecordsUnreadable, message, at_millis };
-        self.unreadable.insert(partition, (offset, failure));
         self.published_at = None;
+    }
+
+    /// Notes where the log of a partition ends, as a broker has just said.
+    pub(super) fn log_ends(&mut self, partition: i32, end: i64) {
+        self.unreadable.log_ends(partition, end);
     }
 
     /// Notes that a partition goes on that may have been stopped.
@@ -156,28 +155,26 @@ impl Reporter {
     }
 
     /// Notes offsets that the broker dropped before they were stored.
-    pub(super) fn data_loss(&mut self, partition: i32, from: i64, to: i64) {
-        let message = format!(
-            "partition {partition}: the broker no longer has offsets {from} to {}; {} offsets are missing. \
-             Raise the topic's retention, or add sinks; the annotation stockpipeline.dev/reconcile-requested-at acknowledges it",
-            to - 1,
-            to - from
-        );
-        tracing::error!(partition, from, to, "offsets are gone before they were stored");
-        self.data_loss = Some(Failure { class: Class::External, reason: Reason::DataLoss, message, at_millis: wall_millis() });
-        self.published_at = None;
+    pub(super) fn data_loss(&mut self, partition: i32, offsets: Range<i64>) {
+        let Range { start: from, end: to } = offsets;
+        if self.losses.dropped(partition, offsets, wall_millis()) {
+            tracing::error!(partition, from, to, "offsets are gone before they were stored");
+            self.published_at = None;
+        }
     }
 
-    /// Notes rows of a plan that the broker no longer has: they were compacted away before the plan was finished.
+    /// Notes rows of a plan that the broker no longer has.
     pub(super) fn compacted(&mut self, plan: &Plan, rows: u64) {
-        let message = format!(
-            "partition {}, offsets {} to {}: {rows} rows of the plan are gone from the topic; what is left is stored. \
-             Use cleanup.policy=delete for a topic whose every record counts",
-            plan.partition, plan.first, plan.last
-        );
-        tracing::error!(partition = plan.partition, first = plan.first, last = plan.last, rows, "rows of a plan are gone from the topic");
-        self.data_loss = Some(Failure { class: Class::External, reason: Reason::DataLoss, message, at_millis: wall_millis() });
-        self.published_at = None;
+        if self.losses.compacted(plan, rows, wall_millis()) {
+            tracing::error!(
+                partition = plan.partition,
+                first = plan.first,
+                last = plan.last,
+                rows,
+                "rows of a plan are gone from the topic"
+            );
+            self.published_at = None;
+        }
     }
 
     pub(super) fn topic(&mut self, report: TopicReport) {
@@ -271,8 +268,9 @@ impl Reporter {
             context.clients.context().succeeded();
             self.kafka.succeeded(now_millis);
         }
-        self.unreadable.retain(|id, (offset, _)| partitions.get(id).is_some_and(|partition| partition.known_end() <= *offset));
-        gauges(context, partitions, now_millis, self.fetched_bytes);
+        self.unreadable.passed(partitions);
+        figures::gauges(context, partitions, now_millis, self.fetched_bytes);
+        let pressure = self.memory_pressure(budget, now, now_millis);
         let mut status = Status {
             state: self.state(partitions, draining),
             topic: self.topic.clone(),
@@ -280,7 +278,7 @@ impl Reporter {
             s3: Some(self.s3),
             last_error: self.last_error.clone(),
             fatal: self.stopped.values().next().cloned(),
-            paused: self.paused(budget, now, now_millis),
+            paused: self.paused(context, partitions, pressure),
             sink: Some(self.sink_status(context, partitions)),
             ..(*context.status.read()).clone()
         };
@@ -290,10 +288,16 @@ impl Reporter {
         context.status.replace(status);
     }
 
-    fn paused(&mut self, budget: &Budget, now: Instant, now_millis: i64) -> Option<Failure> {
-        let pressure = self.memory_pressure(budget, now, now_millis);
-        let unreadable = self.unreadable.values().next().map(|(_, failure)| failure.clone());
-        self.held.clone().or(unreadable).or(pressure)
+    fn paused(&self, context: &Context, partitions: &BTreeMap<i32, Partition>, pressure: Option<Failure>) -> Option<Failure> {
+        let held = self.held.as_ref().or(self.unreadable.first()).cloned();
+        held.or_else(|| self.silence(context, partitions)).or(pressure)
+    }
+
+    /// Returns why brokers have not answered for long: they refuse us, if one has said so since then.
+    fn silence(&self, context: &Context, partitions: &BTreeMap<i32, Partition>) -> Option<Failure> {
+        let failure = silence::failure(&context.pipeline.kafka.topic.name, context.session_timeout, partitions)?;
+        let refusal = self.last_error.as_ref().filter(|error| error.reason == Reason::AuthFailed && error.at_millis >= failure.at_millis);
+        Some(refusal.cloned().unwrap_or(failure))
     }
 
     /// Says that memory is used up, once that has lasted: a sink that catches up meets its budget now and then.
@@ -341,11 +345,11 @@ impl Reporter {
         let (catalog_missing, tables) = context.partitions.as_ref().map(crate::partitions::Partitions::report).unwrap_or_default();
         SinkStatus {
             epoch: Some(self.epoch.clone()),
-            partitions: partitions.values().map(partition_status).collect(),
+            partitions: partitions.values().map(figures::of_partition).collect(),
             last_commit_millis: self.last_commit_millis,
             committed_records: self.committed_records,
             dead_letters: self.dead_letters,
-            data_loss: self.data_loss.clone(),
+            data_loss: self.losses.last().cloned(),
             catalog_missing,
             tables,
         }
@@ -367,53 +371,5 @@ pub(super) fn store_trouble(status: &mut Status, trouble: Option<Trouble>) {
             };
             status.last_error = Some(Failure { class, reason, message: trouble.message, at_millis: wall_millis() });
         }
-    }
-}
-
-fn gauges(context: &Context, partitions: &BTreeMap<i32, Partition>, now_millis: i64, fetched_bytes: usize) {
-    let metrics = &context.metrics;
-    let (mut buffered, mut sealed, mut uploading) = (0, 0, 0);
-    for partition in partitions.values() {
-        buffered += partition.buffer_bytes() + partition.waiting_bytes();
-        match &partition.flight {
-            Some(flight) if flight.encoded => uploading += flight.bytes,
-            Some(flight) => sealed += flight.bytes,
-            None => {}
-        }
-        if let Some(lag) = partition.lag() {
-            metrics.set_lag_records(partition.id, u64::try_from(lag).unwrap_or(0));
-        }
-    }
-    for (class, bytes) in [
-        (MemoryClass::Fetched, fetched_bytes),
-        (MemoryClass::Buffered, buffered),
-        (MemoryClass::Sealed, sealed),
-        (MemoryClass::Uploading, uploading),
-    ] {
-        metrics.set_memory_bytes(class, bytes as u64);
-    }
-    let oldest = partitions.values().filter_map(Partition::oldest_millis).min();
-    let lag = oldest.map_or(Duration::ZERO, |oldest| Duration::from_millis(u64::try_from(now_millis - oldest).unwrap_or(0)));
-    metrics.set_lag_seconds(lag.as_secs_f64());
-    metrics.set_paused_partitions(partitions.values().filter(|partition| partition.paused).count());
-}
-
-fn partition_status(partition: &Partition) -> PartitionStatus {
-    let state = match partition.phase {
-        Phase::Looking | Phase::Measuring => PartitionState::Resuming,
-        Phase::Stopped(_) => PartitionState::Stopped,
-        Phase::Active if partition.blocked_at.is_some() => PartitionState::Stopped,
-        Phase::Active if partition.leaving.is_some() => PartitionState::Releasing,
-        Phase::Active if partition.replay.is_some() => PartitionState::Replaying,
-        Phase::Active if partition.flight.is_some() => PartitionState::Writing,
-        Phase::Active => PartitionState::Buffering,
-    };
-    PartitionStatus {
-        partition: partition.id,
-        durable: partition.durable,
-        end: partition.log_end,
-        lag: partition.lag(),
-        state,
-        paused: partition.paused,
     }
 }

@@ -207,6 +207,7 @@ impl Conductor {
     fn complete(&mut self, ticket: Ticket, plan: &Arc<Plan>, known_at: u64) {
         let Some(partition) = self.current(ticket) else { return };
         let flight = partition.flight.take().unwrap_or_default();
+        partition.stops = 0;
         partition.durable = partition.durable.max(plan.last + 1);
         partition.tail_known_at = known_at;
         partition.completed_at = Instant::now();

@@ -22,6 +22,8 @@ pub(super) enum Work {
     Looked(Ticket, Result<Start, LookupError>),
     /// The watermarks of a partition are known, and that the topic is still the same.
     Measured(Ticket, Cause, Result<Watermarks, LookupError>),
+    /// A broker has not answered, or refused, the question for a partition's watermarks; it is asked again.
+    Unanswered { partition: i32 },
     /// Records are in a buffer.
     Filled(Ticket, Filled),
     /// A sealed range has its bytes.

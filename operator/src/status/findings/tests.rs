@@ -277,6 +277,7 @@ fn every_reason_of_the_sinks_is_reached() {
             s.sinks[0].kafka.failing_since_millis = Some(millis_ago(31));
             s.sinks[0].last_error = Some(failure(WorkerReason::BrokerUnreachable));
         }),
+        (Availability::BrokerUnreachable, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::BrokerUnreachable))),
         (Availability::AuthFailed, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::AuthFailed))),
         (Availability::TopicNotFound, "why", |s| s.sinks[0].paused = Some(failure(WorkerReason::TopicNotFound))),
         (Availability::InvalidConfiguration, "no such key", |s| in_pod(s, waiting("CreateContainerConfigError", "no such key"))),

@@ -219,3 +219,20 @@ fn damaged_records_that_the_broker_drops_are_counted_and_the_rest_is_stored() {
     assert!(sink.stop().unwrap().drained);
     assert!(stage.stored().twice.is_empty());
 }
+
+#[test]
+fn a_batch_that_ends_too_early_is_found_among_many_partitions_and_they_go_on() {
+    const PARTITIONS: i32 = 30;
+    let stage = Stage::new(PARTITIONS);
+    (0..PARTITIONS).for_each(|partition| stage.produce(partition, 0, 2));
+    append(&stage, 7, &Damage::Long.batch());
+    let sink = stage.sink("only", stage.pipeline(|_| {}));
+    until("it is told", || paused(&sink).is_some_and(|failure| failure.reason == Reason::RecordsUnreadable));
+    let message = paused(&sink).unwrap().message;
+    assert!(message.contains("partition 7: the records at offset 2 "), "{message}");
+    until("all that can be read is stored", || sink.durable() == i64::from(2 * PARTITIONS));
+    (0..PARTITIONS).filter(|partition| *partition != 7).for_each(|partition| stage.produce(partition, 2, 1));
+    until("the others go on", || sink.durable() == i64::from(3 * PARTITIONS - 1));
+    assert_eq!(paused(&sink).unwrap().message, message);
+    assert!(sink.stop().unwrap().drained);
+}

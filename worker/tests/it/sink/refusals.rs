@@ -152,3 +152,41 @@ fn a_stopped_partition_goes_on_once_what_had_stopped_it_is_gone() {
     assert!(sink.stop().unwrap().drained);
     stage.assert_exactly_once(&[(0, RECORDS)]);
 }
+
+#[test]
+fn a_loss_that_is_met_again_with_each_look_keeps_its_time() {
+    let stage = Stage::new(1);
+    store_first_half(&stage);
+    // The embedded broker keeps 100,000 messages of a partition.
+    stage.produce(0, RECORDS, 130_000);
+    stage.proxy.inject(Rule::new(Fault::Answer(400, "InvalidRequest")).method("PUT").key(".plan.json"));
+    let before = stage.proxy.count("PUT", ".plan.json");
+    let sink = stage.sink_with("second", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(50));
+    let loss = || sink.status.read().sink.as_ref().and_then(|sink| sink.data_loss.clone());
+    stage.runtime.block_on(stage.proxy.wait_for("PUT", ".plan.json", before + 1));
+    until("the partition is stopped", || sink.status.read().fatal.is_some());
+    let first = loss().unwrap();
+    until("it is refused twice more", || {
+        assert!(sink.status.read().fatal.is_some(), "what it tries again has not worked yet");
+        stage.proxy.count("PUT", ".plan.json") >= before + 3
+    });
+    assert_eq!(loss().unwrap(), first);
+    stage.proxy.heal();
+    until("the rest is durable", || sink.durable() == RECORDS + 130_000);
+    assert_eq!(loss().unwrap(), first);
+    until("nothing is wrong any more", || sink.status.read().fatal.is_none());
+    assert!(sink.stop().unwrap().drained);
+}
+
+#[test]
+fn a_partition_that_is_stopped_by_its_ledger_goes_on_without_a_record_once_it_can_be_read() {
+    let stage = Stage::new(1);
+    store_first_half(&stage);
+    stage.proxy.inject(Rule::new(Fault::Answer(400, "InvalidRequest")).method("GET").key(".plan.json"));
+    let sink = stage.sink_with("second", stage.pipeline(|_| {}), |context| context.look_again = Duration::from_millis(50));
+    until("the partition is stopped", || sink.status.read().fatal.is_some());
+    stage.proxy.heal();
+    until("nothing is wrong any more", || sink.status.read().fatal.is_none());
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, RECORDS)]);
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
+use rdkafka::mocking::MockCoordinator;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::{Value, json};
 use stockpipeline::Pipeline;
@@ -101,6 +102,22 @@ impl Stage {
         let mut stage = Self::with_brokers(partitions, 0);
         stage.brokers.push(Broker::connect(real_brokers().join(","), &topic, None));
         stage.is_real = true;
+        stage
+    }
+
+    /// Returns a stage on one cluster of two brokers: the first leads the even partitions and coordinates the group, the second leads the odd ones.
+    pub(crate) fn on_two_brokers(partitions: i32) -> Self {
+        let mut stage = Self::with_brokers(partitions, 0);
+        let cluster = EmbeddedBroker::cluster(2).unwrap();
+        cluster.create_topic(TOPIC, partitions).unwrap();
+        for partition in 0..partitions {
+            cluster.mock().partition_leader(TOPIC, partition, Some(1 + partition % 2)).unwrap();
+        }
+        cluster.mock().coordinator(MockCoordinator::Group("sinks".to_owned()), 1).unwrap();
+        let servers = cluster.bootstrap_servers();
+        // What finds its way to all brokers needs only the one that stays.
+        let first = servers.split(',').next().unwrap().to_owned();
+        stage.brokers.push(Broker::connect(first, TOPIC, Some(cluster)));
         stage
     }
 
