@@ -1,8 +1,13 @@
 //! What is done to one thing, in the cluster or in the catalogue.
 
+use serde::Serialize;
+
 /// What is done to one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Act {
+    /// Nothing: it is as declared.
+    None,
     /// It is made.
     Create,
     /// It is written because what is declared has changed.
@@ -20,6 +25,7 @@ impl Act {
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
+            Self::None => "none",
             Self::Create => "create",
             Self::Update => "update",
             Self::Correct => "correct",
@@ -31,6 +37,9 @@ impl Act {
     /// Returns whether the act writes.
     #[must_use]
     pub fn writes(self) -> bool {
-        self != Self::Report
+        match self {
+            Self::None | Self::Report => false,
+            Self::Create | Self::Update | Self::Correct | Self::Delete => true,
+        }
     }
 }

@@ -8,7 +8,7 @@ mod past;
 pub(crate) mod revisions;
 
 pub(crate) use last::Last;
-pub(crate) use past::{Past, accepted_specs, for_clean_up};
+pub(crate) use past::{Past, accepted_specs, for_clean_up, tells_in_force};
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use stockpipeline::document::Document;
 
 use crate::accept::change::{Bounds, Kept};
 use crate::accept::claims::Claims;
-use crate::accept::claims::registry::Entry;
+use crate::accept::claims::registry::{Entry, Source};
 use crate::accept::revisions::Contents;
 use crate::apply::{Applier, ApplyError};
 use crate::catalog::aws::{CONTROL_PLANE_ROLE, CRAWLER_ROLE};
@@ -209,7 +209,8 @@ fn accepted(shared: &Shared, identity: &Identity) -> Vec<revisions::Accepted> {
     revisions::accepted(identity, stored.iter().map(AsRef::as_ref))
 }
 
-/// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for.
+/// Notes what a resource claims that was not reconciled yet: what is in force of it, or else what it asks for. While its accepted specs
+/// cannot be listed, its status tells which of the two it is: nobody takes over what may be at work.
 ///
 /// # Errors
 /// [`ApplyError`] when the API server does not give a revision.
@@ -220,6 +221,13 @@ pub(crate) async fn register(shared: &Shared, object: &StockPipeline) -> Result<
     let accepted = accepted(shared, &identity);
     let is_accepted = accepted.first().is_some_and(|newest| newest.spec_hash == revisions::spec_hash(&written));
     let checked = check(&shared.context.settings, &identity, written, generation).ok();
+    if !shared.has_listed(&identity.namespace) {
+        if let Some(spec) = checked {
+            let in_force = tells_in_force(object.status.as_ref());
+            shared.registry.note(Entry { source: Source::Status, ..entry(object, &spec, in_force) });
+        }
+        return Ok(());
+    }
     if let Some(spec) = checked.as_ref().filter(|_| is_accepted) {
         shared.registry.note(entry(object, spec, true));
         return Ok(());
@@ -245,6 +253,7 @@ fn entry(object: &StockPipeline, spec: &Spec, in_force: bool) -> Entry {
         generation: spec.generation,
         in_force,
         claims: Claims::of(&spec.pipeline),
+        source: Source::Revisions,
     }
 }
 

@@ -80,8 +80,7 @@ fn trace(status: Option<&StockPipelineStatus>, generation: i64) -> Trace {
     };
     // The API server counts a deletion as a change of the spec.
     let is_of_current = accepted.observed_generation.is_some_and(|observed| observed.saturating_add(1) >= generation);
-    let reason = Accepted::ALL.into_iter().find(|reason| reason.meaning().label == accepted.reason);
-    match reason {
+    match reason(accepted) {
         // What cannot be written down once the revisions are gone was in force before.
         Some(Accepted::Valid | Accepted::SecretNotFound | Accepted::RoleNotAllowed | Accepted::NotRecorded) if is_of_current => {
             Trace::Current
@@ -89,6 +88,22 @@ fn trace(status: Option<&StockPipelineStatus>, generation: i64) -> Trace {
         Some(Accepted::InvalidSpec | Accepted::UnsupportedChange | Accepted::ResourceConflict) if !has_made(status) => Trace::Nothing,
         Some(_) | None => Trace::Another,
     }
+}
+
+/// Returns whether a status tells that the spec which stands in the resource is in force, for whoever cannot list the accepted ones. One
+/// that was changed since has claimed nearly the same.
+pub(crate) fn tells_in_force(status: Option<&StockPipelineStatus>) -> bool {
+    let Some((status, accepted)) = status.and_then(|status| Some((status, condition(&status.conditions)?))) else { return false };
+    match reason(accepted) {
+        Some(Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded) => true,
+        // Of something new, or of what runs.
+        Some(Accepted::RoleNotAllowed | Accepted::Undecided) | None => has_made(status),
+        Some(Accepted::InvalidSpec | Accepted::UnsupportedChange | Accepted::ResourceConflict) => false,
+    }
+}
+
+fn reason(accepted: &Condition) -> Option<Accepted> {
+    Accepted::ALL.into_iter().find(|reason| reason.meaning().label == accepted.reason)
 }
 
 fn condition(conditions: &[Condition]) -> Option<&Condition> {
@@ -131,13 +146,31 @@ mod tests {
 
     use super::*;
 
-    fn told(reason: Accepted, observed: i64, made: &Value) -> Trace {
+    fn status(reason: Accepted, observed: i64, made: &Value) -> StockPipelineStatus {
         let mut status = json!({ "conditions": [{
             "type": "Accepted", "status": "", "reason": reason.meaning().label, "message": "", "observedGeneration": observed,
             "lastTransitionTime": "2026-01-01T00:00:00Z",
         }] });
         status.as_object_mut().unwrap().extend(made.as_object().unwrap().clone());
-        trace(Some(&serde_json::from_value(status).unwrap()), 7)
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn told(reason: Accepted, observed: i64, made: &Value) -> Trace {
+        trace(Some(&status(reason, observed, made)), 7)
+    }
+
+    #[test]
+    fn a_status_tells_what_may_be_at_work_where_accepted_specs_cannot_be_listed() {
+        for reason in Accepted::ALL {
+            let expected = match reason {
+                Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded => (true, true),
+                Accepted::RoleNotAllowed | Accepted::Undecided => (false, true),
+                Accepted::InvalidSpec | Accepted::UnsupportedChange | Accepted::ResourceConflict => (false, false),
+            };
+            let tells = |made: Value| tells_in_force(Some(&status(reason, 1, &made)));
+            assert_eq!((tells(json!({})), tells(json!({ "athena": {} }))), expected, "{reason:?}");
+        }
+        assert!(!tells_in_force(None), "nobody has judged it");
     }
 
     #[test]

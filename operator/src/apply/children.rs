@@ -18,7 +18,7 @@ use crate::hash;
 use crate::observe::Seen;
 use crate::reconcile::Look;
 use crate::resource::identity::{Identity, Role};
-use crate::status::findings::{has_former_pods, is_rolling};
+use crate::status::findings::{has_former_pods, is_rolling, pods};
 
 /// What waits for something that comes first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,12 +180,8 @@ fn waits_for_sinks(look: &Look<'_>, identity: &Identity, seen: &Seen, producer: 
     let key = crate::observe::Key { namespace: identity.namespace.clone(), name: identity.name.clone() };
     let sink = look.shared.caches.deployments.get(&key, &identity.role_name(Role::Sink));
     // One that others insist on was not brought to what is declared: its pods count as former ones, however settled they are.
-    let is_another = |sink: &Deployment| config_hash(sink) != Some(sink_hash) && has_pods(sink);
+    let is_another = |sink: &Deployment| config_hash(sink) != Some(sink_hash) && pods(sink) > 0;
     sink.is_some_and(|sink| has_former_pods(&sink) || is_another(&sink))
-}
-
-fn has_pods(deployment: &Deployment) -> bool {
-    deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0) > 0
 }
 
 fn replicas(deployment: &Deployment) -> i32 {

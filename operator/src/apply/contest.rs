@@ -1,5 +1,5 @@
-//! Two that insist on one field of an object: each change of a Deployment's template replaces pods, so that a child is set right a few
-//! times and then left as the other has it, for a while. Pure, on JSON; the time comes in.
+//! Two that insist on one field of an object. Each change of a Deployment's template replaces pods, so that it is set right a few times
+//! and then left as the other has it, for a while; other children are set right more slowly. Pure, on JSON; the time comes in.
 
 use std::time::Duration;
 
@@ -15,26 +15,38 @@ const MOST: usize = 6;
 /// Time within which that many corrections are made.
 const WINDOW: Duration = Duration::from_hours(1);
 
-/// When objects were set right, by kind and name: no more of each than may be within the window.
+/// When objects were set right lately, by kind and name.
 #[derive(Debug, Default)]
 pub(crate) struct Corrections(Vec<(u64, Vec<Timestamp>)>);
 
 impl Corrections {
-    /// Returns whether an object may be set right once more.
-    pub(super) fn may(&self, place: &str, now: Timestamp) -> bool {
-        let place = hash::number(place);
-        let made = self.0.iter().find(|(known, _)| *known == place).map_or(&[][..], |(_, made)| made);
-        made.iter().filter(|made| is_recent(**made, now)).count() < MOST
+    /// Returns whether an object was set right so often that somebody insists on it.
+    pub(super) fn are_many(&self, place: &str, now: Timestamp) -> bool {
+        self.within(WINDOW, place, now) >= MOST
     }
 
-    /// Notes that an object was set right.
+    /// Returns whether an object was set right within some time.
+    pub(super) fn is_any_within(&self, time: Duration, place: &str, now: Timestamp) -> bool {
+        self.within(time, place, now) > 0
+    }
+
+    fn within(&self, time: Duration, place: &str, now: Timestamp) -> usize {
+        let place = hash::number(place);
+        let made = self.0.iter().find(|(known, _)| *known == place).map_or(&[][..], |(_, made)| made);
+        made.iter().filter(|made| is_within(time, **made, now)).count()
+    }
+
+    /// Notes that an object was set right; of more than [`MOST`] times the last ones count.
     pub(super) fn note(&mut self, place: &str, now: Timestamp) {
         let place = hash::number(place);
         for (_, made) in &mut self.0 {
-            made.retain(|made| is_recent(*made, now));
+            made.retain(|made| is_within(WINDOW, *made, now));
         }
         match self.0.iter_mut().find(|(known, _)| *known == place) {
-            Some((_, made)) => made.push(now),
+            Some((_, made)) => {
+                made.push(now);
+                made.drain(..made.len().saturating_sub(MOST));
+            }
             None => self.0.push((place, vec![now])),
         }
         self.0.retain(|(_, made)| !made.is_empty());
@@ -42,8 +54,8 @@ impl Corrections {
 }
 
 /// A clock that was set back makes nothing recent for longer.
-fn is_recent(made: Timestamp, now: Timestamp) -> bool {
-    Duration::try_from(now.duration_since(made)).is_ok_and(|age| age < WINDOW)
+fn is_within(time: Duration, made: Timestamp, now: Timestamp) -> bool {
+    Duration::try_from(now.duration_since(made)).is_ok_and(|age| age < time)
 }
 
 /// An object that others change back whenever it is set right.
@@ -127,16 +139,29 @@ mod tests {
     fn an_object_is_set_right_a_few_times_an_hour_and_others_do_not_count() {
         let mut corrections = Corrections::default();
         for minute in 0..MOST {
-            assert!(corrections.may("Deployment/a", at(0)), "{minute}");
+            assert!(!corrections.are_many("Deployment/a", at(0)), "{minute}");
             corrections.note("Deployment/a", at(i64::try_from(minute).unwrap()));
         }
-        assert!(!corrections.may("Deployment/a", at(59)) && corrections.may("Deployment/b", at(59)));
-        assert!(corrections.may("Deployment/a", at(60)), "the first one is an hour ago");
+        assert!(corrections.are_many("Deployment/a", at(59)) && !corrections.are_many("Deployment/b", at(59)));
+        assert!(!corrections.are_many("Deployment/a", at(60)), "the first one is an hour ago");
         corrections.note("Deployment/a", at(60));
-        assert!(!corrections.may("Deployment/a", at(60)), "one more an hour later is no new start");
+        assert!(corrections.are_many("Deployment/a", at(60)), "one more an hour later is no new start");
         corrections.note("Deployment/b", at(1_000));
         assert_eq!(corrections.0.len(), 1, "what is long ago is forgotten");
-        assert!(corrections.may("Deployment/b", at(-1_000_000)), "a clock that was set back holds nothing up");
+        assert!(!corrections.is_any_within(WINDOW, "Deployment/b", at(-1_000_000)), "a clock that was set back holds nothing up");
+    }
+
+    #[test]
+    fn what_is_set_right_on_and_on_pauses_between_and_is_counted_within_bounds() {
+        let mut corrections = Corrections::default();
+        let pause = Duration::from_mins(1);
+        for minute in 0..1_000 {
+            assert!(!corrections.is_any_within(pause, "ConfigMap/a", at(minute)), "{minute}");
+            corrections.note("ConfigMap/a", at(minute));
+            assert!(corrections.is_any_within(pause, "ConfigMap/a", at(minute)), "{minute}");
+        }
+        assert!(corrections.are_many("ConfigMap/a", at(1_000)));
+        assert_eq!(corrections.0[0].1.len(), MOST);
     }
 
     #[test]

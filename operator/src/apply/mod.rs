@@ -219,15 +219,16 @@ impl<'a> Applier<'a> {
         let written = self.write(name, declared, (place.clone(), declared_hash), live.uid()).await?;
         match act {
             Act::Correct => self.corrected::<K>(name, &place, fields),
-            Act::Create | Act::Update | Act::Delete | Act::Report => self.note::<K>(name, act, fields),
+            Act::None | Act::Create | Act::Update | Act::Delete | Act::Report => self.note::<K>(name, act, fields),
         }
         Ok(written)
     }
 
-    /// Returns whether others have changed an object back so often that it is left as they have it, and notes that. What is gone is always
-    /// made again: nobody's pods are replaced by that.
+    /// Returns whether an object is left as others have it for now, since they have changed it back too often, and notes that they have.
+    /// What replaces no pods is still set right, once within the time between two looks; what is gone is always made again.
     async fn is_contested<K: Cached>(&mut self, name: &str, place: &str, fields: &[String]) -> Result<bool, ApplyError> {
-        if self.is_read_only || self.settled.corrections.may(place, Timestamp::now()) {
+        let (now, pause) = (Timestamp::now(), self.shared.context.settings.timing.status_interval);
+        if self.is_read_only || !self.settled.corrections.are_many(place, now) {
             return Ok(false);
         }
         // The cache does not keep who owns what.
@@ -236,7 +237,7 @@ impl<'a> Applier<'a> {
         let role = [Role::Sink, Role::Producer].into_iter().find(|role| self.identity.role_name(*role) == name);
         let fields = named(fields.to_vec());
         self.contests.push(Contest { kind: K::KIND, name: name.to_owned(), role, fields, owners });
-        Ok(true)
+        Ok(K::REPLACES_PODS || self.settled.corrections.is_any_within(pause, place, now))
     }
 
     /// Makes sure that an object of ours is not there.

@@ -52,6 +52,9 @@ pub(crate) trait Cached:
     /// Whether a live object is compared with what is declared. One that is not is made once and never written again.
     const IS_COMPARED: bool = true;
 
+    /// Whether writing an object may replace pods: what others insist on is then left to them for longer.
+    const REPLACES_PODS: bool = false;
+
     /// Returns the cache of the kind.
     fn cache(caches: &Caches) -> &Cache<Self>;
 
@@ -95,6 +98,7 @@ impl Cached for NetworkPolicy {
 
 impl Cached for Deployment {
     const KIND: &'static str = "Deployment";
+    const REPLACES_PODS: bool = true;
 
     fn cache(caches: &Caches) -> &Cache<Self> {
         &caches.deployments

@@ -13,7 +13,6 @@ use super::{Act, ObjectChange, PlanError};
 use crate::accept::claims::{Claimant, Claims, conflict};
 use crate::accept::revisions;
 use crate::accept::{self, Last, Spec};
-use crate::reconcile::reported;
 use crate::resource::crd::StockPipeline;
 use crate::resource::identity::{Identity, Role};
 use crate::settings::Settings;
@@ -89,8 +88,6 @@ async fn claimed(cluster: &Cluster<'_>, settings: &Settings, after: &StockPipeli
     };
     let others = others.map_err(|source| PlanError::request("list", "the other pipelines", source))?;
     let created = |object: &StockPipeline| object.meta().creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-    let is_accepted =
-        |object: &StockPipeline| reported(object).iter().any(|condition| condition.type_ == "Accepted" && condition.status == "True");
     let known: Vec<(Identity, Timestamp, bool, Claims)> = others
         .iter()
         .filter(|object| settings.watches(&object.namespace().unwrap_or_default()))
@@ -100,7 +97,7 @@ async fn claimed(cluster: &Cluster<'_>, settings: &Settings, after: &StockPipeli
             let document =
                 stockpipeline::document::Document::new(&other.name, Some(&other.namespace), Value::Object(object.spec.members.clone()));
             let (pipeline, _) = stockpipeline::Pipeline::check(&document, stockpipeline::check::UnknownFields::Warn).ok()?;
-            Some((other, created(object), is_accepted(object), Claims::of(&pipeline)))
+            Some((other, created(object), accept::tells_in_force(object.status.as_ref()), Claims::of(&pipeline)))
         })
         .collect();
     let claims = Claims::of(&spec.pipeline);

@@ -23,6 +23,8 @@ mod topic;
 pub use difference::FieldChange;
 pub use topic::TopicPlan;
 
+pub use crate::act::Act;
+
 use kube::Client;
 use serde::Serialize;
 use serde_json::Value;
@@ -125,35 +127,6 @@ pub struct ObjectChange {
     /// Fields that differ; empty for an object that comes or goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
-}
-
-/// What would happen to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Act {
-    /// Nothing.
-    None,
-    /// It is made.
-    Create,
-    /// It changes.
-    Update,
-    /// It changes back, since others have changed it.
-    Correct,
-    /// It is deleted.
-    Delete,
-    /// It differs and stays as it is.
-    Report,
-}
-
-impl Act {
-    /// Returns whether something is written.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        match self {
-            Self::None | Self::Report => false,
-            Self::Create | Self::Update | Self::Correct | Self::Delete => true,
-        }
-    }
 }
 
 /// How a plan ended.
@@ -311,19 +284,12 @@ fn is_problem(report: &CatalogReport) -> bool {
 
 impl From<decide::ObjectChange> for ObjectChange {
     fn from(change: decide::ObjectChange) -> Self {
-        let act = match change.act {
-            decide::Act::Create => Act::Create,
-            decide::Act::Update => Act::Update,
-            decide::Act::Correct => Act::Correct,
-            decide::Act::Delete => Act::Delete,
-            decide::Act::Report => Act::Report,
-        };
         let field = |change: decide::Change| FieldChange {
             path: change.field,
             before: change.found.map(Value::String),
             after: change.wanted.map(Value::String),
         };
-        Self { object: change.object, act, restarts_pods: false, fields: change.fields.into_iter().map(field).collect() }
+        Self { object: change.object, act: change.act, restarts_pods: false, fields: change.fields.into_iter().map(field).collect() }
     }
 }
 

@@ -1,4 +1,7 @@
 //! The clients of the API server. Neither tries again by itself: whoever calls decides that, and each attempt has to pass the fence.
+//!
+//! A certificate that a kubeconfig's plugin gives is asked for once, at the start: kube's own client does not renew it either. Once it has
+//! expired no request is served, the lease is lost, and the next process asks for another one. In a pod there is a token, which is renewed.
 
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy;

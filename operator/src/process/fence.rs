@@ -166,6 +166,7 @@ mod tests {
             assert_eq!(Predicate::check(&mut fence, request).is_ok(), passes, "{method}");
         }
     }
+
     #[tokio::test]
     async fn a_write_that_waited_for_its_connection_past_the_lease_stays_here() {
         for (method, leaves) in [("GET", true), ("PATCH", false)] {

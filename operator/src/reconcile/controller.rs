@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::accept::claims::registry::Registry;
+use crate::accept::claims::registry::{Registry, Source};
 use crate::apply::ApplyError;
 use crate::catalog::converge::Catalogue;
 use crate::error::{Retry, chain};
@@ -89,17 +89,36 @@ pub(crate) struct Shared {
     pub(crate) ending: CancellationToken,
     /// As many as there may be looks at once, in all namespaces together.
     looks: Semaphore,
-    stores: Vec<Store<Stored>>,
+    pub(crate) gates: Vec<Gate>,
 }
 
 impl Shared {
-    /// Returns every readable pipeline whose claims are not known yet, but for one.
+    /// Returns every readable pipeline whose claims are not known as well as they could be, but for one.
     pub(crate) fn unregistered(&self, except: Option<&str>) -> Vec<StockPipeline> {
-        let unknown = self.stores.iter().flat_map(Store::state).filter(|object| {
-            let uid = object.meta().uid.as_deref();
-            uid != except && !self.registry.knows(uid.unwrap_or_default())
-        });
-        unknown.filter_map(|object| object.read().ok()).collect()
+        let mut unknown = Vec::new();
+        for gate in &self.gates {
+            let is_listed = gate.is_listed();
+            unknown.extend(gate.store.state().into_iter().filter(|object| {
+                let uid = object.meta().uid.as_deref();
+                let is_known = match self.registry.source(uid.unwrap_or_default()) {
+                    None => false,
+                    Some(Source::Status) => !is_listed,
+                    Some(Source::Revisions) => true,
+                };
+                uid != except && !is_known
+            }));
+        }
+        unknown.iter().filter_map(|object| object.read().ok()).collect()
+    }
+
+    /// Returns whether everything of a namespace has been listed.
+    pub(crate) fn has_listed(&self, namespace: &str) -> bool {
+        self.gates.iter().any(|gate| gate.is_of(namespace) && gate.is_listed())
+    }
+
+    /// Returns every pipeline that there is.
+    fn pipelines(&self) -> Vec<Arc<Stored>> {
+        self.gates.iter().flat_map(|gate| gate.store.state()).collect()
     }
 
     /// Returns an object from the API server; None where it is not there.
@@ -142,6 +161,8 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
     let mut watches = Watches::start(&context.client, &caches, &namespaces, &changed);
     let (stores, streams): (Vec<_>, Vec<_>) =
         namespaces.iter().map(|namespace| watch_pipelines(&context.client, namespace.as_deref())).unzip();
+    let parts = namespaces.into_iter().zip(stores).zip(watches.listed());
+    let gates = parts.map(|((namespace, store), listed)| Gate::new(namespace, store, listed)).collect();
     let looks = Semaphore::new(context.settings.concurrency.into());
     let shared = Arc::new(Shared {
         recorder: Recorder::new(context.client.clone(), Reporter { controller: MANAGER.to_owned(), instance: None }),
@@ -154,11 +175,9 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
         pulse,
         ending: shutdown.clone(),
         looks,
-        stores,
+        gates,
     });
-    let parts = namespaces.into_iter().zip(shared.stores.clone()).zip(watches.listed());
-    let gates = parts.map(|((namespace, store), listed)| Gate::new(namespace, store, listed)).collect();
-    let reconciling = reconcile_all(&shared, streams, touched, gates);
+    let reconciling = reconcile_all(&shared, streams, touched);
     tokio::select! {
         ended = reconciling => ended,
         () = watches.ended() => Err(ControllerError::WatchEnded),
@@ -185,21 +204,16 @@ fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Stored>, 
 }
 
 /// One queue for all namespaces of each store, within one limit of how many are worked on at once.
-async fn reconcile_all(
-    shared: &Arc<Shared>,
-    streams: Vec<PipelineStream>,
-    touched: mpsc::Receiver<Key>,
-    gates: Vec<Gate>,
-) -> Result<(), ControllerError> {
+async fn reconcile_all(shared: &Arc<Shared>, streams: Vec<PipelineStream>, touched: mpsc::Receiver<Key>) -> Result<(), ControllerError> {
     let mut touched = touched.fuse();
     let concurrency = shared.context.settings.concurrency;
     let mut controllers = Vec::with_capacity(streams.len());
     let mut senders = Vec::with_capacity(streams.len());
-    for ((stream, store), gate) in streams.into_iter().zip(&shared.stores).zip(&gates) {
+    for (stream, gate) in streams.into_iter().zip(&shared.gates) {
         let (sender, triggers) = mpsc::channel::<ObjectRef<Stored>>(WAITING);
         senders.push(sender);
         let opened = gate.opened();
-        let controller = Controller::for_stream(stream, store.clone())
+        let controller = Controller::for_stream(stream, gate.store.clone())
             .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE))
             .reconcile_on(triggers)
             .graceful_shutdown_on(shared.ending.clone().cancelled_owned())
@@ -208,7 +222,7 @@ async fn reconcile_all(
         controllers.push(controller);
     }
     let starting = async {
-        gate::open(shared, &gates).await?;
+        gate::open(shared).await?;
         std::future::pending().await
     };
     // From the start: pipelines that wait for a gate are there, and due.
@@ -221,9 +235,9 @@ async fn reconcile_all(
     let passing_on = async {
         while let Some(key) = touched.next().await {
             let reference = ObjectRef::<Stored>::new(&key.name).within(&key.namespace);
-            for (sender, store) in senders.iter_mut().zip(&shared.stores) {
+            for (sender, gate) in senders.iter_mut().zip(&shared.gates) {
                 // The other namespaces' queues know nothing of it.
-                if store.get(&reference).is_some() && futures::SinkExt::send(sender, reference.clone()).await.is_err() {
+                if gate.store.get(&reference).is_some() && futures::SinkExt::send(sender, reference.clone()).await.is_err() {
                     return;
                 }
             }
@@ -246,7 +260,7 @@ async fn reconcile_all(
 
 /// Forgets pipelines that are gone, and counts those that are there.
 fn sweep(shared: &Shared) {
-    let objects: Vec<Arc<Stored>> = shared.stores.iter().flat_map(Store::state).collect();
+    let objects = shared.pipelines();
     let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(object)).collect();
     let uids: std::collections::HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
     shared.memory.retain(|key| keys.contains(key));

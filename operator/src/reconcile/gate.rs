@@ -1,6 +1,7 @@
 //! When looks begin: a namespace's pipelines are looked at once everything of it has been listed, and none waits for another one for long.
 //!
-//! A namespace without its Role, or one that is gone, cannot be listed for as long as that lasts. It keeps no other from being looked at.
+//! A namespace without its Role, or one that is gone, cannot be listed for as long as that lasts. It keeps no other from being looked at,
+//! and until then the statuses of its pipelines say what is theirs.
 
 use futures::FutureExt;
 use futures::future::try_join_all;
@@ -16,7 +17,7 @@ use crate::reconcile::controller::{ControllerError, Shared};
 /// What the looks at one namespace's pipelines, or at all, wait for.
 pub(crate) struct Gate {
     namespace: Option<String>,
-    store: Store<Stored>,
+    pub(crate) store: Store<Stored>,
     listed: Vec<CancellationToken>,
     opened: CancellationToken,
 }
@@ -32,7 +33,17 @@ impl Gate {
         self.opened.clone()
     }
 
-    async fn is_listed(&self) -> Result<(), ControllerError> {
+    /// Returns whether it is the gate of a namespace.
+    pub(crate) fn is_of(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+
+    /// Returns whether everything is listed.
+    pub(crate) fn is_listed(&self) -> bool {
+        matches!(self.listing().now_or_never(), Some(Ok(())))
+    }
+
+    async fn listing(&self) -> Result<(), ControllerError> {
         for token in &self.listed {
             token.cancelled().await;
         }
@@ -40,7 +51,7 @@ impl Gate {
     }
 
     async fn open(&self, shared: &Shared) -> Result<(), ControllerError> {
-        self.is_listed().await?;
+        self.listing().await?;
         register(shared).await;
         let (namespace, pipelines) = (self.namespace.as_deref().unwrap_or("all"), self.store.state().len());
         info!(namespace, pipelines, "caches are filled");
@@ -53,13 +64,14 @@ impl Gate {
 ///
 /// # Errors
 /// [`ControllerError`] when a watch has ended.
-pub(crate) async fn open(shared: &Shared, gates: &[Gate]) -> Result<(), ControllerError> {
+pub(crate) async fn open(shared: &Shared) -> Result<(), ControllerError> {
+    let gates = &shared.gates;
     // Which of two pipelines keeps what both claim is best decided where both are known.
-    let all = try_join_all(gates.iter().map(Gate::is_listed));
+    let all = try_join_all(gates.iter().map(Gate::listing));
     match tokio::time::timeout(shared.context.settings.timing.listing_timeout, all).await {
         Ok(listed) => drop(listed?),
         Err(_) => {
-            for gate in gates.iter().filter(|gate| gate.is_listed().now_or_never().is_none()) {
+            for gate in gates.iter().filter(|gate| !gate.is_listed()) {
                 let namespace = gate.namespace.as_deref().unwrap_or("all");
                 error!(
                     namespace,

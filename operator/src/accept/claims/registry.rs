@@ -21,6 +21,17 @@ pub(crate) struct Entry {
     pub(crate) in_force: bool,
     /// What it claims.
     pub(crate) claims: Claims,
+    /// What says all this.
+    pub(crate) source: Source,
+}
+
+/// What tells whether the claims of a pipeline are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Its accepted specs.
+    Revisions,
+    /// Its status, since they cannot be listed.
+    Status,
 }
 
 /// All claims, by the pipelines' unique ids. Clones share them.
@@ -52,9 +63,9 @@ impl Registry {
         entries.insert(entry.identity.uid.clone(), entry);
     }
 
-    /// Returns whether a pipeline's claim is known.
-    pub(crate) fn knows(&self, uid: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(uid)
+    /// Returns what the known claim of a pipeline comes from.
+    pub(crate) fn source(&self, uid: &str) -> Option<Source> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map(|entry| entry.source)
     }
 
     /// Returns whether the claims of a generation are in force.

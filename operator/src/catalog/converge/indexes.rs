@@ -44,8 +44,7 @@ impl Look<'_> {
         let (database, table) = (&wanted.database, &wanted.input.name);
         let plan = plan_indexes(&wanted.indexes, &self.glue.indexes(database, table).await?);
         told(wanted, &plan, verdict);
-        let hash = indexes_hash(&wanted.indexes);
-        let were_made = found.parameter(&indexes_hash_mark()) == Some(&hash);
+        let were_made = found.parameter(&indexes_hash_mark()) == Some(&indexes_hash(&wanted.indexes));
         let act = match (is_observed, were_made) {
             (true, _) => Act::Report,
             (false, true) if !self.wanted.policy.correct_drift => Act::Report,
@@ -61,7 +60,11 @@ impl Look<'_> {
             plan.missing.iter().for_each(|keys| verdict.change(change(keys)));
             return Ok(None);
         }
-        let Some((next, rest)) = plan.missing.split_first() else { return Ok(None) };
+        let Some((next, rest)) = plan.missing.split_first() else {
+            // The mark is still to be written where that has failed, and where others made the last one.
+            let is_due = !were_made && plan.failed.is_empty();
+            return if is_due { self.mark_indexes(wanted, found).await } else { Ok(None) };
+        };
         if let Some(other) = plan.at_work {
             verdict.waits(waiting(wanted, next, &other), Retry::Backoff);
             return Ok(None);
@@ -78,11 +81,14 @@ impl Look<'_> {
             verdict.waits(waiting(wanted, after, &index_name(next)), Retry::Backoff);
             return Ok(None);
         }
-        if were_made {
-            return Ok(None);
-        }
+        if were_made { Ok(None) } else { self.mark_indexes(wanted, found).await }
+    }
+
+    /// Writes on the table that its indexes have all been made.
+    async fn mark_indexes(&self, wanted: &WantedTable, found: &GlueTable) -> Result<Option<GlueTable>, Failure> {
+        let (database, table) = (&wanted.database, &wanted.input.name);
         let mut input = found.found.input.clone();
-        input.parameters.insert(indexes_hash_mark(), hash);
+        input.parameters.insert(indexes_hash_mark(), indexes_hash(&wanted.indexes));
         self.glue.update_table(database, found, &input, false).await?;
         self.glue.table(database, table).await
     }

@@ -187,7 +187,7 @@ impl Look<'_> {
                 (Act::Create, Some(wanted)) => self.glue.create_crawler(wanted, &self.wanted.tags).await?,
                 (Act::Update | Act::Correct, Some(wanted)) => self.glue.update_crawler(wanted).await?,
                 (Act::Delete, _) => self.glue.delete_crawler(name).await?,
-                (Act::Create | Act::Update | Act::Correct | Act::Report, _) => {}
+                (Act::None | Act::Create | Act::Update | Act::Correct | Act::Report, _) => {}
             }
         }
         verdict.change(change);

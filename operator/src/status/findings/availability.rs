@@ -150,9 +150,14 @@ pub(crate) fn is_rolling(deployment: &Deployment) -> bool {
 /// Returns whether pods of an older template may still run; new ones may still be missing.
 pub(crate) fn has_former_pods(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
-    let pods = status.replicas.unwrap_or(0);
     let is_unseen = status.observed_generation < deployment.metadata.generation;
-    pods > status.updated_replicas.unwrap_or(0) || (is_unseen && pods > 0)
+    let updated = if is_unseen { 0 } else { status.updated_replicas.unwrap_or(0) };
+    pods(deployment) > updated
+}
+
+/// Returns how many pods of any template there are.
+pub(crate) fn pods(deployment: &Deployment) -> i32 {
+    deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0)
 }
 
 /// Returns whether the Deployment's controller has seen no progress for as long as it waits for any.

@@ -15,7 +15,7 @@ mod records;
 mod tests;
 
 pub use availability::{Loss, component, has_completed, loss};
-pub(crate) use availability::{has_former_pods, is_rolling};
+pub(crate) use availability::{has_former_pods, is_rolling, pods};
 pub use pods::{PodFacts, Trouble};
 pub use records::{Lag, count_partitions, kafka_status, lag};
 

@@ -7,6 +7,7 @@ use stockpipeline_operator::error::Retry;
 use stockpipeline_operator::status::reason::CatalogSynced;
 
 use super::stage::{Stage, changes, condition};
+use crate::aws_endpoint::FaultKind;
 
 const DATABASE: &str = "market_data";
 const TABLE: &str = "us_equities";
@@ -72,6 +73,24 @@ async fn an_index_that_others_delete_comes_back_and_is_counted_or_only_told_of()
     stage.edit("indexes: [[dt]]", "indexes: [[dt], [hour]]");
     stage.look().await;
     assert_eq!(names(&stage), ["dt"], "what the spec has just got is made all the same");
+}
+
+#[tokio::test]
+async fn that_all_indexes_were_made_is_written_down_also_where_that_has_failed_once() {
+    let mut stage = Stage::settled().await;
+    stage.edit("indexes: [[dt]]", "indexes: [[dt], [hour]]");
+    stage.aws.fault("UpdateTable", 1, FaultKind::Refuse(500, "InternalServiceException"));
+    let report = stage.look().await;
+    assert_eq!((report.finding.reason, report.retry), (CatalogSynced::Unavailable, Some(Retry::Backoff)), "{}", condition(&report));
+    assert_eq!((names(&stage).len(), stage.aws.calls("UpdateTable")), (2, 1));
+    stage.aws.heal();
+    let planned = stage.plan().await;
+    assert_eq!((changes(&planned), stage.aws.calls("UpdateTable")), (Vec::new(), 1), "a mark is no change of the user's");
+    stage.settle().await;
+    assert_eq!(stage.look().await.retry, None);
+    assert_eq!(stage.aws.writes(), BTreeMap::new(), "once is enough");
+    delete_all(&stage);
+    assert_eq!(changes(&stage.look().await), ["correct partition index dt of table market_data.us_equities"]);
 }
 
 #[tokio::test]

@@ -40,6 +40,23 @@ async fn patched(stage: &Stage, manager: &str, patch: &Value) {
     stage.kubectl(&["patch", "deployment", "demo-sink", "-n", namespace, &manager, "--type=strategic", "-p", &patch], "").await;
 }
 
+/// Returns whether a container of the sinks' Deployment is somebody else's, in name or image.
+async fn has_theirs(stage: &Stage) -> bool {
+    stage.get::<Deployment>("demo-sink").await["spec"]["template"]["spec"]["containers"].to_string().contains("theirs")
+}
+
+/// Changes a container as somebody else whenever that is set right, until the operator has given up and says so.
+async fn insist(stage: &Stage, manager: &str, container: &Value) {
+    let patch = json!({ "spec": { "template": { "spec": { "containers": [container] } } } });
+    until("it is told", async || {
+        if !has_theirs(stage).await {
+            patched(stage, manager, &patch).await;
+        }
+        condition(&stage.get::<StockPipeline>("demo").await, "SinkAvailable").0 == "False/ApplyFailed"
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs an API server and its audit log"]
 async fn fields_of_others_stay_on_a_deployment_and_what_they_put_into_its_pods_goes() {
@@ -86,22 +103,13 @@ async fn a_controller_that_insists_on_a_field_is_named_and_no_pods_are_replaced_
     stage.ready("demo", |_| {}).await;
     let writes = || stage.writes(NAME).get("apps/deployments").copied().unwrap_or(0);
     let before = writes();
-    let image = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "sink", "image": "theirs:2" }] } } } });
-    let found = async || stage.get::<Deployment>("demo-sink").await["spec"]["template"]["spec"]["containers"][0]["image"] == "theirs:2";
-    // It sets its image again whenever that is set right, until the operator has given up.
-    until("it is told", async || {
-        if !found().await {
-            patched(&stage, "image-updater", &image).await;
-        }
-        condition(&stage.get::<StockPipeline>("demo").await, "SinkAvailable").0 == "False/ApplyFailed"
-    })
-    .await;
+    insist(&stage, "image-updater", &json!({ "name": "sink", "image": "theirs:2" })).await;
     let message = stage.until_condition("demo", "Ready", "False/ApplyFailed").await;
     for part in ["image-updater", "containers[sink].image of Deployment demo-sink", "change the StockPipeline"] {
         assert!(message.contains(part), "{message}");
     }
     nothing_is_written(&stage, "apps/deployments").await;
-    assert!(found().await && (1..=6).contains(&(writes() - before)), "{} writes", writes() - before);
+    assert!(has_theirs(&stage).await && (1..=6).contains(&(writes() - before)), "{} writes", writes() - before);
     until("an event says so", async || {
         let said = stage.kubectl(&["get", "events", "-n", stage.namespace.name(), "-o", "json"], "").await;
         said.contains("image-updater")
@@ -109,7 +117,7 @@ async fn a_controller_that_insists_on_a_field_is_named_and_no_pods_are_replaced_
     .await;
     // What the spec says is written all the same, and ends it where the other has ended.
     stage.apply_one("demo", |spec| spec["sink"]["worker"] = json!({ "env": [{ "name": "RUST_LOG", "value": "debug" }] })).await;
-    until("it is the operator's again", async || !found().await).await;
+    until("it is the operator's again", async || !has_theirs(&stage).await).await;
     stage.wait(&["demo".to_owned()]).await;
     drop(operator);
     stage.remove().await;
@@ -121,21 +129,15 @@ async fn who_insists_on_a_container_of_their_own_keeps_no_change_of_the_spec_fro
     let stage = Stage::new("sidecar").await;
     let operator = stage.lead(NAME).await;
     stage.ready("demo", |_| {}).await;
-    let sidecar = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "spy", "image": "theirs" }] } } } });
-    let containers = async || stage.get::<Deployment>("demo-sink").await["spec"]["template"]["spec"]["containers"].to_string();
-    let found = async || containers().await.contains("theirs");
-    until("it is told", async || {
-        if !found().await {
-            patched(&stage, "injector", &sidecar).await;
-        }
-        condition(&stage.get::<StockPipeline>("demo").await, "SinkAvailable").0 == "False/ApplyFailed"
+    insist(&stage, "injector", &json!({ "name": "spy", "image": "theirs" })).await;
+    nothing_is_written(&stage, "apps/deployments").await;
+    assert!(has_theirs(&stage).await, "it is left for a while");
+    stage.apply_one("demo", |spec| spec["sink"]["worker"] = json!({ "env": [{ "name": "RUST_LOG", "value": "debug" }] })).await;
+    until("the pods have what the spec says", async || {
+        stage.get::<Deployment>("demo-sink").await["spec"]["template"]["spec"]["containers"].to_string().contains("RUST_LOG")
     })
     .await;
-    nothing_is_written(&stage, "apps/deployments").await;
-    assert!(found().await, "it is left for a while");
-    stage.apply_one("demo", |spec| spec["sink"]["worker"] = json!({ "env": [{ "name": "RUST_LOG", "value": "debug" }] })).await;
-    until("the pods have what the spec says", async || containers().await.contains("RUST_LOG")).await;
-    assert!(!found().await);
+    assert!(!has_theirs(&stage).await);
     stage.wait(&["demo".to_owned()]).await;
     drop(operator);
     stage.remove().await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::stage::{NAMESPACE, Stage};
+use super::stage::{DEADLINE, NAMESPACE, Stage};
 
 fn paths(stage: &Stage, method: &str) -> Vec<String> {
     stage.written().into_iter().filter_map(|line| line.strip_prefix(method).map(|path| path.trim().to_owned())).collect()
@@ -103,6 +103,29 @@ async fn who_insists_on_a_field_has_it_after_a_few_times_and_is_told_of() {
     stage.apply("demo", |spec| spec["sink"]["worker"] = json!({ "replicas": 2 })).await;
     stage.until("the spec is in force", |stage| replicas(stage) == Some(2)).await;
     stage.ready("demo").await;
+}
+
+#[tokio::test]
+async fn a_document_that_others_keep_rewriting_is_told_of_rolls_nothing_and_is_not_left_to_them() {
+    let stage = Stage::new().await;
+    stage.apply("demo", |_| {}).await;
+    stage.ready("demo").await;
+    let ours = stage.get("configmaps", "demo-pipeline")["data"].clone();
+    let deployments = ["demo-sink", "demo-producer"].map(|name| stage.get("deployments", name));
+    let is_ours = |stage: &Stage| stage.get("configmaps", "demo-pipeline")["data"] == ours;
+    let started = std::time::Instant::now();
+    while stage.condition("demo", "SinkAvailable").0 != "False/ApplyFailed" {
+        assert!(started.elapsed() < DEADLINE, "nobody is told");
+        if is_ours(&stage) {
+            stage.edit("configmaps", "demo-pipeline", &json!({ "data": { "pipeline.yaml": "theirs" } })).await;
+        }
+        tokio::task::yield_now().await;
+    }
+    let message = stage.condition("demo", "ProducerAvailable").1;
+    assert!(message.contains("data.pipeline.yaml of ConfigMap demo-pipeline"), "it is about all workers: {message}");
+    stage.until("the document is back", is_ours).await;
+    stage.until_condition("demo", "Ready", "True/Ready").await;
+    assert_eq!(["demo-sink", "demo-producer"].map(|name| stage.get("deployments", name)), deployments);
 }
 
 #[tokio::test]

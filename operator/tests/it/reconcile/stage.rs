@@ -30,7 +30,7 @@ use crate::api_server::{ApiServer, Key, Write};
 use crate::aws_endpoint::AwsEndpoint;
 
 /// How long anything may take to be as a test wants it.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// Looks after which nothing more is expected to be written.
 const LOOKS_AT_REST: usize = 4;
 /// The smallest useful document, which has no catalogue.

@@ -46,6 +46,68 @@ async fn a_namespace_that_cannot_be_listed_stops_no_other_and_goes_on_once_it_ca
     }
 }
 
+/// Makes a pipeline that is older than the other namespace's, and asks for what that one has once both are known.
+async fn with_an_older_one_that_asks_for_nothing_yet(stage: &Stage) {
+    stage.apply("older", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;
+    stage.until_condition("older", "Accepted", "False/InvalidSpec").await;
+}
+
+#[tokio::test]
+async fn what_runs_where_accepted_specs_cannot_be_listed_is_taken_over_by_nobody() {
+    let mut stage = Stage::idle().await;
+    stage.settings.watch_namespaces = [NAMESPACE.to_owned(), OTHER.to_owned()].into();
+    stage.settings.timing.listing_timeout = Duration::from_millis(200);
+    stage.start().await;
+    with_an_older_one_that_asks_for_nothing_yet(&stage).await;
+    apply_there(&stage).await;
+    let there = |stage: &Stage| stage.server.get(&Key::new("stockpipelines", OTHER, "demo")).unwrap_or_default();
+    stage.until("the other is in force", |stage| there(stage)["status"]["conditions"].to_string().contains("\"Valid\"")).await;
+    stage.stop().await;
+    let end = format!("/namespaces/{OTHER}/controllerrevisions");
+    stage.server.set_fault(Some(Box::new(move |method, path| (method == "GET" && path.ends_with(&end)).then_some(StatusCode::FORBIDDEN))));
+    stage.start().await;
+    let same = |spec: &mut Value| {
+        spec["kafka"]["topic"]["name"] = json!("other");
+        spec["sink"]["bucket"]["name"] = json!("other");
+    };
+    stage.apply("older", same).await;
+    let message = stage.until_condition("older", "Accepted", "False/ResourceConflict").await;
+    assert!(message.contains("topic other") && message.contains("other/demo"), "{message}");
+    // One that never was in force claims nothing before its time, listed or not.
+    stage.stop().await;
+    let pipelines: Api<StockPipeline> = Api::namespaced(stage.client.clone(), OTHER);
+    let refused = json!({ "status": { "conditions": [], "sink": null } });
+    pipelines.patch_status("demo", &PatchParams::default(), &Patch::Merge(&refused)).await.unwrap();
+    stage.start().await;
+    stage.until_accepted("older").await;
+}
+
+#[tokio::test]
+async fn who_is_listed_late_keeps_what_was_in_force_of_it() {
+    let mut stage = Stage::new().await;
+    with_an_older_one_that_asks_for_nothing_yet(&stage).await;
+    stage.apply("demo", |_| {}).await;
+    stage.until_accepted("demo").await;
+    // Nothing is judged of it any more before the older one is.
+    stage.annotate("demo", "reconcile", json!("disabled")).await;
+    stage.stop().await;
+    stage.apply("older", |_| {}).await;
+    // Nor does the status tell.
+    stage.edit_pipeline_status("demo", &json!({ "conditions": [], "sink": null })).await;
+    stage.settings.timing.listing_timeout = Duration::from_millis(200);
+    let refused = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&refused);
+    stage.server.set_fault(Some(Box::new(move |method, path| {
+        let is_refused = method == "GET" && path.ends_with("/controllerrevisions");
+        is_refused.then(|| counted.fetch_add(1, Ordering::SeqCst)).map(|_| StatusCode::FORBIDDEN)
+    })));
+    stage.start().await;
+    stage.until("the time for lists is over", |_| refused.load(Ordering::SeqCst) > 1).await;
+    stage.server.set_fault(None);
+    let message = stage.until_condition("older", "Accepted", "False/ResourceConflict").await;
+    assert!(message.contains("market-data/demo"), "{message}");
+}
+
 #[tokio::test]
 async fn pipelines_that_wait_for_what_cannot_be_listed_are_counted() {
     let mut stage = Stage::idle().await;
