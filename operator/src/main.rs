@@ -18,6 +18,10 @@ use stockpipeline_operator::resource::crd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// glibc keeps what a burst of changes took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What `plan` logs unless `RUST_LOG` says otherwise: its answer says what is wrong.
 const PLAN_LOG: &str = "error";
 /// What `run` logs unless `RUST_LOG` says otherwise.

@@ -20,6 +20,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
+/// The operator's, so that its memory is measured as it is.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Measures the control plane.
 #[derive(Debug, Parser)]
 struct Options {

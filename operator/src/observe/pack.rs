@@ -1,12 +1,15 @@
 //! JSON that is kept small: an object is kept as what it has beyond a pattern, since the objects of thousands of pipelines hardly differ.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 
-/// What objects of one kind are like: the first one. Clones share it.
+/// Bytes of a pattern at most: an object of an unusual size says little about the others.
+const MAX_PATTERN: usize = 16 * 1_024;
+
+/// What objects of one kind are like: the longest one so far, since the first ones that come have no status yet. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pattern(Arc<OnceLock<Arc<[u8]>>>);
+pub(crate) struct Pattern(Arc<RwLock<Arc<[u8]>>>);
 
 /// A text that is like a pattern.
 #[derive(Debug, Clone)]
@@ -17,9 +20,18 @@ pub(crate) struct Packed {
 }
 
 impl Pattern {
-    /// Returns a text packed; the first one is the pattern from then on.
+    /// Returns a text packed; one that is longer than the pattern by an eighth is the pattern from then on. So there are only so many
+    /// patterns, and what was packed keeps its own.
     pub(crate) fn pack(&self, text: &[u8]) -> Packed {
-        let pattern = Arc::clone(self.0.get_or_init(|| text.into()));
+        let is_longer = |pattern: &[u8]| text.len() > pattern.len() + pattern.len() / 8 && text.len() <= MAX_PATTERN;
+        let mut pattern = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        if is_longer(&pattern) {
+            let mut latest = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if is_longer(&latest) {
+                *latest = text.into();
+            }
+            pattern = Arc::clone(&latest);
+        }
         let length = u32::try_from(text.len()).expect("no object of the API server has 4 GiB");
         Packed { length, bytes: compress_with_dict(text, &pattern).into_boxed_slice(), pattern }
     }
@@ -46,6 +58,19 @@ mod tests {
             assert_eq!(packed.unpack(), text.as_bytes());
             assert!(packed.bytes.len() < most, "{} bytes of {text}", packed.bytes.len());
         }
+    }
+
+    #[test]
+    fn objects_that_grow_after_the_first_one_take_little_too_and_one_of_an_unusual_size_does_not_stand_for_all() {
+        let pattern = Pattern::default();
+        let status = |number: u32| (number..number + 200).map(|number| number.to_string()).collect::<Vec<_>>();
+        let object = |name: &str, grown: bool| serde_json::json!({ "name": name, "status": grown.then(|| status(7)) }).to_string();
+        pattern.pack(object("one", false).as_bytes());
+        pattern.pack(object("one", true).as_bytes());
+        pattern.pack(&(0..60_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+        let packed = pattern.pack(object("another", true).as_bytes());
+        assert!(packed.bytes.len() < 60, "{} bytes", packed.bytes.len());
+        assert_eq!(packed.unpack(), object("another", true).as_bytes());
     }
 
     #[test]

@@ -24,9 +24,9 @@ pub(crate) struct Remembered {
     /// What was applied.
     pub(crate) settled: Settled,
     /// What has failed, and until when it is left alone.
-    pub(crate) pause: Option<Pause>,
+    pub(crate) pause: Option<Box<Pause>>,
     /// An accepted spec that could not be written down.
-    pub(crate) unrecorded: Option<Pause>,
+    pub(crate) unrecorded: Option<Box<Pause>>,
     /// The last look at the catalogue.
     pub(crate) catalogue: Option<Box<CatalogLook>>,
     /// The last accepted spec that is not the current one, by the name of its revision.
@@ -153,12 +153,12 @@ impl Remembered {
 
     /// Notes a failure, after which the next attempt waits.
     pub(crate) fn failed(&mut self, wish: &Wish, retry: Retry, message: String, now: Timestamp) {
-        self.pause = Some(self.pause_after(self.pause.as_ref(), wish, (retry, message), now));
+        self.pause = Some(Box::new(self.pause_after(self.pause.as_deref(), wish, (retry, message), now)));
     }
 
     /// Notes that an accepted spec could not be written down, after which the next attempt waits.
     pub(crate) fn not_recorded(&mut self, wish: &Wish, retry: Retry, message: String, now: Timestamp) {
-        self.unrecorded = Some(self.pause_after(self.unrecorded.as_ref(), wish, (retry, message), now));
+        self.unrecorded = Some(Box::new(self.pause_after(self.unrecorded.as_deref(), wish, (retry, message), now)));
     }
 
     fn pause_after(&self, before: Option<&Pause>, wish: &Wish, (retry, message): (Retry, String), now: Timestamp) -> Pause {

@@ -36,31 +36,31 @@ pub(crate) enum Source {
 
 /// All claims, by the pipelines' unique ids. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Registry(Arc<Mutex<HashMap<String, Entry>>>);
+pub(crate) struct Registry(Arc<Mutex<HashMap<String, Box<Entry>>>>);
 
 impl Registry {
     /// Puts a claim in force unless another one stands in its way, and returns what does.
     pub(crate) fn claim(&self, mut entry: Entry) -> Result<(), String> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(message) = conflict(entry.claimant(), entries.values().map(Entry::claimant)) {
+        if let Some(message) = conflict(entry.claimant(), entries.values().map(|entry| entry.claimant())) {
             let uid = entry.identity.uid.clone();
             // What is in force of it stays; else it waits with what it asks for.
             match entries.get_mut(&uid) {
                 Some(known) if known.in_force => {}
-                Some(known) => *known = entry,
-                None => drop(entries.insert(uid, entry)),
+                Some(known) => **known = entry,
+                None => drop(entries.insert(uid, Box::new(entry))),
             }
             return Err(message);
         }
         entry.in_force = true;
-        entries.insert(entry.identity.uid.clone(), entry);
+        entries.insert(entry.identity.uid.clone(), Box::new(entry));
         Ok(())
     }
 
     /// Notes a claim that is in force, or asks to be, without a judgement.
     pub(crate) fn note(&self, entry: Entry) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.insert(entry.identity.uid.clone(), entry);
+        entries.insert(entry.identity.uid.clone(), Box::new(entry));
     }
 
     /// Returns what the known claim of a pipeline comes from.

@@ -45,6 +45,8 @@ use crate::settings::Grants;
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection that nothing uses is kept.
+const IDLE: Duration = Duration::from_secs(30);
 /// Characters of a message of AWS that are kept.
 const MAX_MESSAGE: usize = 400;
 /// Characters that STS takes in the name of a session.
@@ -168,10 +170,9 @@ pub async fn configuration(place: &Place, session: &str, credentials: Option<Cre
         .region(Region::new(place.region.clone()))
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts);
-    if [&place.glue_endpoint, &place.athena_endpoint, &place.sts_endpoint].into_iter().any(Option::is_some) {
-        let tls = tls::Provider::Rustls(CryptoMode::AwsLc);
-        loader = loader.http_client(Builder::new().tls_provider(tls).build_with_resolver(Resolver));
-    }
+    let http = Builder::new().pool_idle_timeout(IDLE).tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
+    let has_endpoint = [&place.glue_endpoint, &place.athena_endpoint, &place.sts_endpoint].into_iter().any(Option::is_some);
+    loader = loader.http_client(if has_endpoint { http.build_with_resolver(Resolver) } else { http.build_https() });
     if let Some(credentials) = credentials {
         loader = loader.credentials_provider(credentials);
     }
