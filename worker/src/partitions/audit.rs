@@ -209,7 +209,9 @@ impl Audit {
             return 0;
         }
         // Somebody has taken away what was registered before.
-        missing.iter().for_each(|entry| self.shared.state().forget(entry));
+        for entry in &missing {
+            self.shared.state().forget(entry);
+        }
         let (done, waiter) = oneshot::channel();
         if self.registrar.send(Handed { entries: missing.clone(), done }).await.is_err() {
             return 0;
@@ -229,12 +231,11 @@ impl Audit {
             match self.shared.glue.update(&table.table, descriptor, &wanted).await {
                 Ok(failures) => {
                     for (stale, failure) in part.iter().zip(failures) {
-                        match failure {
-                            Some(failure) => found.refused(&stale.entry, &failure),
-                            None => {
-                                found.repaired += 1;
-                                self.shared.state().registered(&stale.entry, false);
-                            }
+                        if let Some(failure) = failure {
+                            found.refused(&stale.entry, &failure);
+                        } else {
+                            found.repaired += 1;
+                            self.shared.state().registered(&stale.entry, false);
                         }
                     }
                 }

@@ -46,13 +46,13 @@ impl<T> Halving<T> {
 
     /// Takes back what a call was refused for.
     pub(super) fn refused(&mut self, mut part: Vec<T>, failure: Failure) {
-        self.last = Some(failure.clone());
         if part.len() > 1 {
             let second = part.split_off(part.len() / 2);
             self.open.extend([second, part]);
         } else {
             self.alone.extend(part.into_iter().map(|entry| (entry, failure.clone())));
         }
+        self.last = Some(failure);
     }
 
     /// Returns what was not taken.
