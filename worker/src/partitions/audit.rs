@@ -190,7 +190,8 @@ impl Audit {
                 match registered.remove(&partition.values) {
                     None => missing.push(entry),
                     Some(registered) if registered.follows(&descriptor, &partition.location) => {
-                        self.shared.state().registered(&entry, false)
+                        let mut known = self.shared.state();
+                        known.registered(&entry, false);
                     }
                     Some(registered) => stale.push(Stale { entry, partition, registered }),
                 }

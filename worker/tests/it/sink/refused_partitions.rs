@@ -136,7 +136,9 @@ fn a_value_that_glue_refuses_holds_up_no_other_partition() {
 fn an_audit_goes_on_behind_what_glue_refuses() {
     let it = Registered::new(|_| {});
     let days: Vec<String> = (1..=28).map(|day| format!("2026-02-{day:02}")).collect();
-    days.iter().for_each(|day| it.store(day));
+    for day in &days {
+        it.store(day);
+    }
     it.refuse("2026-02-02");
     {
         let mut world = it.catalogue.aws.world();
@@ -189,7 +191,9 @@ fn rows_without_a_time_are_never_the_newest() {
 fn what_finds_no_room_is_come_back_to_by_a_sink_that_does_not_audit() {
     let it = Registered::new(|_| {});
     let days: Vec<String> = (1..=3).flat_map(|month| (1..=28).map(move |day| format!("2026-{month:02}-{day:02}"))).collect();
-    days.iter().for_each(|day| it.store(day));
+    for day in &days {
+        it.store(day);
+    }
     it.catalogue.aws.fault("BatchCreatePartition", FOREVER, FaultKind::Hang);
     drop(it.partitions.announce(&it.plan(ZoneName::Processed, &["2026-01-01"])));
     until("the registrar is busy", || it.catalogue.aws.calls("BatchCreatePartition") == 1);
