@@ -79,9 +79,12 @@ fn run(command: Command, screen: Screen) -> Result<Exit, Failure> {
         tokio::spawn(watch.cancel(shutdown.clone()));
         let mut out = io::stdout();
         let surroundings = Surroundings { out: &mut out, screen, shutdown, failpoints };
-        let exit = command::run(command, surroundings).await.map_err(Failure::of_command)?;
+        let ended = command::run(command, surroundings).await.map_err(Failure::of_command)?;
         out.flush().map_err(|error| Failure::of_command(CommandError::Output(error)))?;
-        Ok(exit)
+        if let Some(message) = &ended.message {
+            leave_message(message);
+        }
+        Ok(ended.exit)
     });
     runtime.shutdown_timeout(RUNTIME_GRACE);
     ended
@@ -161,7 +164,7 @@ fn end_on_panic() {
     }));
 }
 
-/// Leaves the reason of a fatal end for the kubelet, where there is one to read it.
+/// Leaves the reason of a fatal end, or what a command has left, for the kubelet, where there is one to read it.
 fn leave_message(message: &str) {
     let end = message.floor_char_boundary(TERMINATION_MESSAGE_BYTES);
     let file = std::fs::OpenOptions::new().write(true).truncate(true).open(TERMINATION_MESSAGE_PATH);

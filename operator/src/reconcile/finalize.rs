@@ -246,7 +246,7 @@ async fn job(look: &Look<'_>, memory: &Remembered, spec: &Spec, what: CleanUp, a
     if let Some(job) = look.shared.caches.jobs.get(&key, &name).filter(|job| job.metadata.deletion_timestamp.is_none()) {
         return match ended(&job) {
             None => Ok(Part::Running(format!("job {name} runs"))),
-            Some(Ok(())) => Ok(Part::Done(Vec::new())),
+            Some(Ok(())) => Ok(outcome(look, &key, what, &name)),
             Some(Err(message)) => {
                 if !memory.is_paused(&look.wish, look.now) && memory.pause.is_some() {
                     applier.drop::<Job>(&name).await?;
@@ -280,6 +280,29 @@ fn ended(job: &Job) -> Option<Result<(), String>> {
         "Failed" => Some(Err(condition.message.clone().unwrap_or_else(|| "without a message".to_owned()))),
         _ => None,
     })
+}
+
+/// Returns what a Job that has succeeded has left, as its pod said. What is not known is not called removed.
+fn outcome(look: &Look<'_>, key: &Key, what: CleanUp, name: &str) -> Part {
+    if what == CleanUp::Topic {
+        return Part::Done(Vec::new());
+    }
+    let mut may_say_more = false;
+    for pod in look.shared.caches.pods.all(key) {
+        let is_of_job = pod.owner_references().iter().any(|owner| owner.kind == "Job" && owner.name == name);
+        let Some(status) = pod.status.as_ref().filter(|_| is_of_job) else { continue };
+        let containers = status.container_statuses.iter().flatten().filter(|container| container.name == what.command());
+        let ended = containers.filter_map(|container| container.state.as_ref()?.terminated.as_ref()).find(|ended| ended.exit_code == 0);
+        if let Some(ended) = ended {
+            let said: String = ended.message.as_deref().unwrap_or_default().trim().chars().take(400).collect();
+            return Part::Done(if said.is_empty() { Vec::new() } else { vec![said] });
+        }
+        may_say_more |= !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    }
+    if may_say_more {
+        return Part::Running(format!("job {name} has ended, and its pod is still to say what it left"));
+    }
+    Part::Done(vec![format!("what job {name} left is not known, since its pod is gone")])
 }
 
 /// Returns what a pod of a Job said at its end.

@@ -46,6 +46,8 @@ pub(crate) struct Table {
     pub(crate) partitions: BTreeMap<Vec<String>, Value>,
     /// Partitions that no update is taken for.
     pub(crate) stubborn: BTreeSet<Vec<String>>,
+    /// Values for which a call is refused as a whole, whatever else it is about.
+    pub(crate) refused: BTreeSet<Vec<String>>,
 }
 
 impl Default for Glue {
@@ -235,6 +237,7 @@ impl Glue {
     fn create_partitions(&mut self, input: &Value) -> Answer {
         let entries = entries(input, "PartitionInputList")?;
         let table = self.find(input, "TableName")?;
+        table.check_values(entries.iter().map(|entry| &entry["Values"]))?;
         let keys = table.input["PartitionKeys"].as_array().map_or(0, Vec::len);
         let mut errors = Vec::new();
         for entry in entries {
@@ -257,6 +260,7 @@ impl Glue {
     fn update_partitions(&mut self, input: &Value) -> Answer {
         let entries = entries(input, "Entries")?;
         let table = self.find(input, "TableName")?;
+        table.check_values(entries.iter().map(|entry| &entry["PartitionValueList"]))?;
         let mut errors = Vec::new();
         for entry in entries {
             check_descriptor(&entry["PartitionInput"]["StorageDescriptor"])?;
@@ -277,6 +281,7 @@ impl Glue {
     fn batch_get_partition(&mut self, input: &Value) -> Answer {
         let table = self.find(input, "TableName")?;
         let wanted = input["PartitionsToGet"].as_array().cloned().unwrap_or_default();
+        table.check_values(wanted.iter().map(|entry| &entry["Values"]))?;
         let found = wanted.iter().filter_map(|entry| table.partitions.get(&values(&entry["Values"]))).cloned();
         Ok(json!({"Partitions": found.collect::<Vec<_>>(), "UnprocessedKeys": []}))
     }
@@ -313,6 +318,13 @@ impl Glue {
 }
 
 impl Table {
+    fn check_values<'a>(&self, mut lists: impl Iterator<Item = &'a Value>) -> Result<(), Refusal> {
+        match lists.find(|list| self.refused.contains(&values(list))) {
+            Some(list) => refuse("InvalidInputException", format!("The value {list} is not valid.")),
+            None => Ok(()),
+        }
+    }
+
     fn as_seen(&self, database: &str, name: &str) -> Value {
         let mut seen = self.input.clone();
         seen["Name"] = json!(name);

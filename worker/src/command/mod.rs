@@ -39,20 +39,34 @@ pub struct Surroundings<'a> {
     pub failpoints: Failpoints,
 }
 
+/// How a command has ended.
+pub struct Ended {
+    /// The exit code's meaning.
+    pub exit: Exit,
+    /// What whoever started it has to know although it is done, such as what is left.
+    pub message: Option<String>,
+}
+
+impl From<Exit> for Ended {
+    fn from(exit: Exit) -> Self {
+        Self { exit, message: None }
+    }
+}
+
 /// Runs a command to its end.
 ///
 /// # Errors
 /// [`CommandError`]; its class decides the exit code.
-pub async fn run(command: Command, surroundings: Surroundings<'_>) -> Result<Exit, CommandError> {
+pub async fn run(command: Command, surroundings: Surroundings<'_>) -> Result<Ended, CommandError> {
     // Boxed, since a state machine of all commands together is deeper than the compiler looks.
     let running: LocalBoxFuture<'_, Result<Exit, CommandError>> = match command {
         Command::Producer(arguments) => Box::pin(worker::produce(arguments, surroundings)),
         Command::Sink(arguments) => Box::pin(worker::sink(arguments, surroundings)),
         Command::Local(arguments) => Box::pin(local::run(arguments, surroundings)),
-        Command::Check { files } => return check::run(&files, surroundings.out),
+        Command::Check { files } => return check::run(&files, surroundings.out).map(Ended::from),
         Command::Audit(arguments) => Box::pin(async move { audit::run(&arguments, surroundings.out).await }),
         Command::Topic(arguments) => Box::pin(async move { delete::topic(&arguments, surroundings.out).await }),
-        Command::Data(arguments) => Box::pin(async move { delete::data(&arguments, surroundings.out).await }),
+        Command::Data(arguments) => return Box::pin(delete::data(&arguments, surroundings.out)).await,
     };
-    running.await
+    running.await.map(Ended::from)
 }

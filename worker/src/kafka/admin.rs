@@ -1,7 +1,7 @@
 //! Administrative acts on topics, each with a deadline. "Exists already" and "is not there" are answers, not errors.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
@@ -92,6 +92,20 @@ impl Admin {
     /// [`KafkaError::Refused`] (also where there is no such topic) or [`KafkaError::TimedOut`]; never taken for "no id".
     pub fn topic_id(&self, topic: &str, timeout: Duration) -> Result<TopicIdentity, KafkaError> {
         self.answered(native::identity(self.client.client(), topic, timeout, &|| self.serve()))
+    }
+
+    /// Returns the id of the cluster; None where no broker tells it in time.
+    #[must_use]
+    pub fn cluster_id(&self, timeout: Duration) -> Option<String> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            self.serve();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let id = native::cluster_id(self.client.client(), left.min(native::SERVE_EVERY));
+            if id.is_some() || left.is_zero() {
+                return id;
+            }
+        }
     }
 
     /// Makes a topic.

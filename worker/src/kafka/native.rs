@@ -21,7 +21,7 @@ mod configs;
 pub(super) use configs::{describe_configs, set_configs};
 
 /// Longest wait for an answer before the client's own events are served again.
-const SERVE_EVERY: Duration = Duration::from_millis(100);
+pub(super) const SERVE_EVERY: Duration = Duration::from_millis(100);
 const NO_ERROR: rd::rd_kafka_resp_err_t = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 /// What identifies one incarnation of a topic.
@@ -322,7 +322,7 @@ unsafe fn topic_results(question: &Question<'_>, results: *mut *const rd::rd_kaf
 }
 
 /// Returns the cluster's id, or None when no broker tells it in time.
-fn cluster_id<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Option<String> {
+pub(super) fn cluster_id<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Option<String> {
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: the text is ours and freed by the library that made it.
     unsafe {

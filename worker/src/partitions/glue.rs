@@ -86,7 +86,7 @@ impl Failure {
 
     /// Returns whether Glue will not take it as it is.
     pub(super) fn is_about_input(&self) -> bool {
-        self.code == "InvalidInputException"
+        ["InvalidInputException", "ValidationException"].contains(&self.code.as_str())
     }
 }
 
@@ -178,14 +178,14 @@ impl Glue {
         Ok(found.into_iter().map(|partition| (partition.values().to_vec(), Registered { partition })).collect())
     }
 
-    /// Gives registered partitions, [`BATCH`] at most, the table's descriptor and their own locations. What others keep in them stays; one
-    /// that is gone is fine.
+    /// Gives registered partitions, [`BATCH`] at most, the table's descriptor and their own locations, and returns why each was not taken. What
+    /// others keep in them stays; one that is gone is fine.
     pub(super) async fn update(
         &self,
         table: &str,
         descriptor: &TableDescriptor,
-        partitions: &[(NewPartition, Registered)],
-    ) -> Result<(), Failure> {
+        partitions: &[(&NewPartition, &Registered)],
+    ) -> Result<Vec<Option<Failure>>, Failure> {
         let operation = "BatchUpdatePartition";
         let mut entries = Vec::with_capacity(partitions.len());
         for (partition, registered) in partitions {
@@ -203,11 +203,13 @@ impl Glue {
             .table_name(table)
             .set_entries(Some(entries));
         let answer = self.call(operation, request.send()).await?;
-        let mut errors = answer.errors().iter().filter_map(|error| error.error_detail());
-        match errors.find(|detail| detail.error_code() != Some("EntityNotFoundException")) {
-            None => Ok(()),
-            Some(detail) => Err(entry_failure(operation, detail)),
-        }
+        let errors: HashMap<&[String], &ErrorDetail> =
+            answer.errors().iter().filter_map(|error| Some((error.partition_value_list(), error.error_detail()?))).collect();
+        let failure = |(partition, _): &(&NewPartition, &Registered)| {
+            let detail = errors.get(partition.values.as_slice()).filter(|detail| detail.error_code() != Some("EntityNotFoundException"))?;
+            Some(entry_failure(operation, detail))
+        };
+        Ok(partitions.iter().map(failure).collect())
     }
 
     /// The SDK's futures have some 20 KB each, in every future around them, too.

@@ -1,19 +1,21 @@
 //! Hive partitions in Glue: each is registered before its first object lands, and what is missing is found and repaired.
 //!
 //! The sink hands over what a plan will write and never waits for longer than [`LONGEST_WAIT`]: data does not depend on the catalogue. What
-//! could not be registered is tried again in the background; what was dropped, or lost with a worker, is found by the audit of the sink that
-//! owns Kafka partition 0.
+//! could not be registered is tried again in the background, one partition or one table without the others; what was dropped, or lost with a
+//! worker, is found by an audit: that of the sink that has dropped it, or that owns Kafka partition 0.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | [`mod@self`] | the handle of the sink: hands over, waits, reports |
-//! | `registrar` | registers what was handed over, and tries again |
-//! | `audit` | compares what is stored with what is registered |
+//! | `registrar` | registers what was handed over for a table, and tries again |
+//! | `audit` | compares what is stored of a table with what is registered |
+//! | `halving` | finds the bad entries of a batch that is refused (pure) |
 //! | `state` | what is known, missing and counted (pure) |
 //! | `glue` | Glue's API |
 
 mod audit;
 mod glue;
+mod halving;
 mod registrar;
 mod state;
 
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use stockpipeline::Pipeline;
 use stockpipeline::operations::PartitionMode;
 use stockpipeline::plan::{Plan, ZoneName};
@@ -33,12 +36,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::PartitionMetrics;
 use crate::store::{Credentials, Store};
+use audit::Audit;
 use glue::Glue;
 use state::{Entry, State};
 
 /// Longest time that an object waits until its partition is registered.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// Plans that may wait to be looked at; more are dropped, and the audit finds their partitions.
+/// Plans that may wait for a table to be looked at; more are dropped, and an audit finds their partitions.
 const MAX_WAITING: usize = 64;
 
 /// What the registrar needs. Nothing else is read from anywhere.
@@ -90,7 +94,8 @@ pub struct Timing {
 #[derive(Debug, Clone)]
 pub struct Partitions {
     shared: Arc<Shared>,
-    sender: mpsc::Sender<Handed>,
+    /// The registrar of each table.
+    registrars: Vec<mpsc::Sender<Handed>>,
 }
 
 /// What all tasks share.
@@ -103,7 +108,7 @@ struct Shared {
     is_auditor: AtomicBool,
 }
 
-/// Partitions of one plan, and who waits for them.
+/// Partitions of one table, and who waits for them.
 #[derive(Debug)]
 struct Handed {
     entries: Vec<Entry>,
@@ -112,7 +117,7 @@ struct Handed {
 
 /// Partitions that were handed over.
 #[derive(Debug, Default)]
-pub struct Announcement(Option<oneshot::Receiver<()>>);
+pub struct Announcement(Vec<oneshot::Receiver<()>>);
 
 impl Default for Timing {
     fn default() -> Self {
@@ -170,26 +175,37 @@ impl Partitions {
         let glue = Glue::connect(&settings, metrics.clone()).await;
         let state = Mutex::new(State::new(&settings));
         let shared = Arc::new(Shared { settings, glue, metrics, state, is_auditor: AtomicBool::new(false) });
-        let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let runtime = Handle::current();
-        runtime.spawn(registrar::serve(Arc::clone(&shared), receiver, shutdown.clone()));
-        runtime.spawn(audit::serve(Arc::clone(&shared), store, shutdown));
-        Self { shared, sender }
+        let mut registrars = Vec::with_capacity(shared.settings.tables.len());
+        for table in 0..shared.settings.tables.len() {
+            let (registrar, inbox) = mpsc::channel(MAX_WAITING);
+            runtime.spawn(registrar::serve(Arc::clone(&shared), table, inbox, shutdown.clone()));
+            let audit = Audit { shared: Arc::clone(&shared), store: store.clone(), table, registrar: registrar.clone() };
+            runtime.spawn(audit.serve(shutdown.clone()));
+            registrars.push(registrar);
+        }
+        Self { shared, registrars }
     }
 
     /// Hands over the partitions that a plan writes to. Never waits.
     #[must_use]
     pub fn announce(&self, plan: &Plan) -> Announcement {
-        let entries = self.shared.unknown(plan);
-        if entries.is_empty() {
-            return Announcement(None);
+        let unknown = self.shared.unknown(plan);
+        let mut waiters = Vec::new();
+        for (table, registrar) in self.registrars.iter().enumerate() {
+            let entries: Vec<Entry> = unknown.iter().filter(|entry| entry.table == table).cloned().collect();
+            if entries.is_empty() {
+                continue;
+            }
+            let (done, waiter) = oneshot::channel();
+            if registrar.try_send(Handed { entries, done }).is_ok() {
+                waiters.push(waiter);
+            } else {
+                self.shared.metrics.dropped();
+                self.shared.state().owe_audit(table);
+            }
         }
-        let (done, receiver) = oneshot::channel();
-        if self.sender.try_send(Handed { entries, done }).is_err() {
-            self.shared.metrics.dropped();
-            return Announcement(None);
-        }
-        Announcement(Some(receiver))
+        Announcement(waiters)
     }
 
     /// Says whether this sink audits the partitions of all: the owner of Kafka partition 0 does.
@@ -208,8 +224,7 @@ impl Partitions {
 impl Announcement {
     /// Waits until the partitions are registered, or cannot be at present, for [`LONGEST_WAIT`] at most.
     pub async fn settled(self) {
-        let Some(receiver) = self.0 else { return };
-        if tokio::time::timeout(LONGEST_WAIT, receiver).await.is_err() {
+        if tokio::time::timeout(LONGEST_WAIT, join_all(self.0)).await.is_err() {
             tracing::debug!("objects go ahead of their partitions: Glue takes its time");
         }
     }

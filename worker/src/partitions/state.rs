@@ -1,22 +1,23 @@
-//! What is known of the partitions: registered, missing, counted. Pure.
+//! What is known of the partitions: registered, missing, put aside, counted. Pure.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stockpipeline::layout::NULL_PARTITION;
 use stockpipeline::status::TablePartitions;
 
-use super::Settings;
 use super::glue::{Failure, TableDescriptor};
+use super::{Settings, ZoneTable};
 
 /// Partitions that are remembered as registered; beyond that they are asked for again, which costs a call and nothing else.
 const MAX_KNOWN: usize = 20_000;
-/// Partitions that are remembered as missing; the audit finds more.
+/// Partitions of one table that are remembered as missing; once there are more, an audit of all of them is owed.
 const MAX_MISSING: usize = 10_000;
 /// Things that the status names.
 const MAX_NAMED: usize = 8;
-/// Longest pause between two tries.
-const LONGEST_RETRY: Duration = Duration::from_mins(5);
+/// Longest pause between two tries of what may heal by itself.
+pub(super) const LONGEST_RETRY: Duration = Duration::from_mins(5);
 /// How long the table's descriptor is trusted.
 const DESCRIPTOR_LASTS: Duration = Duration::from_mins(10);
 
@@ -36,9 +37,6 @@ pub(super) struct Entry {
 pub(super) struct State {
     tables: Vec<TableState>,
     known: HashSet<String>,
-    missing: BTreeMap<String, Entry>,
-    /// Why the last try failed, and when the next one is due.
-    failing: Option<Failing>,
     first_retry: Duration,
 }
 
@@ -46,12 +44,28 @@ pub(super) struct State {
 struct TableState {
     name: String,
     prefix: String,
+    /// Names of the keys whose values grow with time; all of them where none does.
+    growing: Vec<String>,
     descriptor: Option<(Arc<TableDescriptor>, Instant)>,
     /// Why there is nothing to register in.
     complaint: Option<String>,
+    missing: BTreeMap<String, Missing>,
+    /// Why the last try failed for all of them, and when the next one is due.
+    failing: Option<Failing>,
+    /// Whether something was missing that there was no room for.
+    owes_audit: bool,
     partitions: Option<u64>,
-    newest: Option<String>,
+    newest: Option<Entry>,
+    /// What the last audit could not give the table's descriptor, and why.
+    stale: Option<String>,
     audited_millis: Option<i64>,
+}
+
+/// A partition that is not registered, and why not, where it alone was not taken.
+#[derive(Debug)]
+struct Missing {
+    entry: Entry,
+    failing: Option<Failing>,
 }
 
 #[derive(Debug, Clone)]
@@ -61,24 +75,31 @@ struct Failing {
     next: Instant,
 }
 
+impl Failing {
+    /// Returns what follows from one more failure: pauses double.
+    fn again(before: Option<&Self>, first: Duration, longest: Duration, reason: String, now: Instant) -> Self {
+        let pause = before.map_or(first, |failing| failing.pause * 2).min(longest);
+        Self { reason, pause, next: now + pause }
+    }
+}
+
 impl State {
     pub(super) fn new(settings: &Settings) -> Self {
         let tables = settings.tables.iter().map(|table| TableState {
             name: format!("{}.{}", settings.database, table.table),
             prefix: format!("{}/", table.prefix),
+            growing: growing(table),
             descriptor: None,
             complaint: None,
-            partitions: None,
-            newest: None,
-            audited_millis: None,
-        });
-        Self {
-            tables: tables.collect(),
-            known: HashSet::new(),
             missing: BTreeMap::new(),
             failing: None,
-            first_retry: settings.timing.first_retry,
-        }
+            owes_audit: false,
+            partitions: None,
+            newest: None,
+            stale: None,
+            audited_millis: None,
+        });
+        Self { tables: tables.collect(), known: HashSet::new(), first_retry: settings.timing.first_retry }
     }
 
     pub(super) fn is_known(&self, entry: &Entry) -> bool {
@@ -91,47 +112,108 @@ impl State {
             self.known.clear();
         }
         self.known.insert(entry.folder.clone());
-        self.missing.remove(&entry.folder);
         let Some(table) = self.tables.get_mut(entry.table) else { return };
+        table.missing.remove(&entry.folder);
         if is_new {
             table.partitions = table.partitions.map(|count| count + 1);
         }
-        table.met(&entry.folder);
+        table.met(entry);
     }
 
-    /// Notes a partition that has to be registered; false where there is no room for it.
+    /// Notes that a partition is not known to be registered any more.
+    pub(super) fn forget(&mut self, entry: &Entry) {
+        self.known.remove(&entry.folder);
+    }
+
+    /// Notes a partition that has to be registered; false where there is no room for it, so that an audit is owed.
     pub(super) fn lacks_one(&mut self, entry: Entry) -> bool {
-        let has_room = self.missing.len() < MAX_MISSING || self.missing.contains_key(&entry.folder);
+        let Some(table) = self.tables.get_mut(entry.table) else { return false };
+        let has_room = table.missing.len() < MAX_MISSING || table.missing.contains_key(&entry.folder);
         if has_room {
-            self.missing.insert(entry.folder.clone(), entry);
+            table.missing.entry(entry.folder.clone()).or_insert(Missing { entry, failing: None });
+        } else {
+            table.owes_audit = true;
         }
         has_room
     }
 
-    /// Returns the missing partitions of a table, a batch at most, after a folder.
-    pub(super) fn batch(&self, table: usize, after: &str, limit: usize) -> Vec<Entry> {
-        let rest = self.missing.range::<str, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
-        rest.map(|(_, entry)| entry).filter(|entry| entry.table == table).take(limit).cloned().collect()
+    /// Notes a partition that was not taken, while others are; false where there is no room for it.
+    pub(super) fn put_aside(&mut self, entry: &Entry, reason: String, longest: Duration, now: Instant) -> bool {
+        let first = self.first_retry;
+        let has_room = self.lacks_one(entry.clone());
+        if let Some(missing) = self.tables.get_mut(entry.table).and_then(|table| table.missing.get_mut(&entry.folder)) {
+            missing.failing = Some(Failing::again(missing.failing.as_ref(), first, longest, reason, now));
+        }
+        has_room
     }
 
+    /// Returns whether a partition was put aside, and is not to be tried yet.
+    pub(super) fn is_put_aside(&self, entry: &Entry, now: Instant) -> bool {
+        let missing = self.tables.get(entry.table).and_then(|table| table.missing.get(&entry.folder));
+        missing.and_then(|missing| missing.failing.as_ref()).is_some_and(|failing| failing.next > now)
+    }
+
+    /// Returns missing partitions of a table that may be tried, a batch at most. Those that were put aside go by themselves: they would
+    /// have the others refused with them.
+    pub(super) fn due(&self, table: usize, limit: usize, now: Instant) -> Vec<Entry> {
+        let missing = || self.tables.get(table).into_iter().flat_map(|table| table.missing.values());
+        let chosen = |entries: &mut dyn Iterator<Item = &Missing>| entries.take(limit).map(|missing| missing.entry.clone()).collect();
+        let fresh: Vec<Entry> = chosen(&mut missing().filter(|missing| missing.failing.is_none()));
+        if !fresh.is_empty() {
+            return fresh;
+        }
+        chosen(&mut missing().filter(|missing| missing.failing.as_ref().is_some_and(|failing| failing.next <= now)))
+    }
+
+    /// Returns how many partitions are missing, of all tables.
     pub(super) fn missing(&self) -> usize {
-        self.missing.len()
+        self.tables.iter().map(|table| table.missing.len()).sum()
     }
 
-    /// Returns when the next try is due; None while nothing has failed.
-    pub(super) fn next_try(&self) -> Option<Instant> {
-        self.failing.as_ref().map(|failing| failing.next)
+    /// Returns when a table's next try is due; None while nothing is missing.
+    pub(super) fn next_try(&self, table: usize, now: Instant) -> Option<Instant> {
+        let table = self.tables.get(table)?;
+        let first = table.missing.values().map(|missing| missing.failing.as_ref().map_or(now, |failing| failing.next)).min()?;
+        Some(table.failing.as_ref().map_or(first, |failing| failing.next.max(first)))
     }
 
-    /// Notes that a try has failed.
-    pub(super) fn failed(&mut self, reason: String, now: Instant) {
-        let pause = self.failing.as_ref().map_or(self.first_retry, |failing| (failing.pause * 2).min(LONGEST_RETRY));
-        self.failing = Some(Failing { reason, pause, next: now + pause });
+    /// Returns whether a table has failed as a whole, and is not to be tried yet.
+    pub(super) fn is_paused(&self, table: usize, now: Instant) -> bool {
+        self.tables.get(table).and_then(|table| table.failing.as_ref()).is_some_and(|failing| failing.next > now)
     }
 
-    /// Notes that a try has succeeded.
-    pub(super) fn succeeded(&mut self) {
-        self.failing = None;
+    /// Notes that a try has failed for all partitions of a table.
+    pub(super) fn failed(&mut self, table: usize, reason: String, now: Instant) {
+        let first = self.first_retry;
+        if let Some(table) = self.tables.get_mut(table) {
+            table.failing = Some(Failing::again(table.failing.as_ref(), first, LONGEST_RETRY, reason, now));
+        }
+    }
+
+    /// Notes that a table takes partitions.
+    pub(super) fn succeeded(&mut self, table: usize) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.failing = None;
+        }
+    }
+
+    /// Notes that partitions of a table went by unseen.
+    pub(super) fn owe_audit(&mut self, table: usize) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.owes_audit = true;
+        }
+    }
+
+    /// Returns whether partitions of a table went by unseen.
+    pub(super) fn owes_audit(&self, table: usize) -> bool {
+        self.tables.get(table).is_some_and(|table| table.owes_audit)
+    }
+
+    /// Begins the audit that is owed: what goes by unseen from now on is owed anew.
+    pub(super) fn pay_audit(&mut self, table: usize) {
+        if let Some(table) = self.tables.get_mut(table) {
+            table.owes_audit = false;
+        }
     }
 
     /// Returns a table's descriptor, as long as it can be trusted.
@@ -162,31 +244,25 @@ impl State {
         }
     }
 
-    /// Notes the end of an audit; `all` is the number of partitions, where all were looked at.
-    pub(super) fn audited(&mut self, table: usize, all: Option<u64>, newest: Option<&str>, now_millis: i64) {
+    /// Notes the end of an audit: how many partitions there are, where all were looked at, and what stays behind the table.
+    pub(super) fn audited(&mut self, table: usize, all: Option<u64>, stale: Option<String>, now_millis: i64) {
         let Some(table) = self.tables.get_mut(table) else { return };
         if all.is_some() {
             table.partitions = all;
         }
-        table.audited_millis = Some(now_millis);
-        if let Some(folder) = newest {
-            table.met(folder);
+        // An audit of the newest says nothing about the others.
+        if all.is_some() || stale.is_some() {
+            table.stale = stale;
         }
+        table.audited_millis = Some(now_millis);
     }
 
     /// Returns what the catalogue lacks, in words.
     pub(super) fn lacks(&self) -> Vec<String> {
         let mut lacks: Vec<String> = self.tables.iter().filter_map(|table| table.complaint.clone()).collect();
-        for (index, table) in self.tables.iter().enumerate().filter(|(_, table)| table.complaint.is_none()) {
-            let mut missing = self.missing.values().filter(|entry| entry.table == index);
-            let Some(first) = missing.next() else { continue };
-            let reason = self.failing.as_ref().map_or("being registered", |failing| failing.reason.as_str());
-            let partition = table.partition(&first.folder);
-            lacks.push(format!(
-                "table {}: {} partitions are not registered, the first of them {partition}: {reason}",
-                table.name,
-                missing.count() + 1
-            ));
+        for table in self.tables.iter().filter(|table| table.complaint.is_none()) {
+            lacks.extend(table.lacks_partitions());
+            lacks.extend(table.stale.as_ref().map(|stale| format!("table {}: {stale}", table.name)));
         }
         lacks.truncate(MAX_NAMED);
         lacks
@@ -197,7 +273,7 @@ impl State {
         let known = self.tables.iter().map(|table| TablePartitions {
             table: table.name.clone(),
             partitions: table.partitions,
-            newest: table.newest.clone(),
+            newest: table.newest.as_ref().map(|entry| table.partition(&entry.folder)),
             audited_millis: table.audited_millis,
         });
         known.collect()
@@ -209,12 +285,39 @@ impl TableState {
         folder.strip_prefix(&self.prefix).unwrap_or(folder).trim_end_matches('/').to_owned()
     }
 
-    fn met(&mut self, folder: &str) {
-        let partition = self.partition(folder);
-        if self.newest.as_ref().is_none_or(|newest| *newest < partition) {
-            self.newest = Some(partition);
+    /// Returns how many partitions are missing, and the first that is a reason why.
+    fn lacks_partitions(&self) -> Option<String> {
+        let (name, count) = (&self.name, self.missing.len());
+        let aside = || self.missing.values().find_map(|missing| Some((missing, missing.failing.as_ref()?)));
+        let (missing, reason) = match (&self.failing, aside()) {
+            (Some(failing), _) => (self.missing.values().next()?, failing.reason.as_str()),
+            (None, Some((missing, failing))) => (missing, failing.reason.as_str()),
+            (None, None) => (self.missing.values().next()?, "being registered"),
+        };
+        let partition = self.partition(&missing.entry.folder);
+        Some(format!("table {name}: {count} partitions are not registered, among them {partition}: {reason}"))
+    }
+
+    /// Keeps the newest by time. Rows without a time have none, though their folder is behind all others.
+    fn met(&mut self, entry: &Entry) {
+        let times = |entry: &Entry| -> Vec<String> {
+            entry.hive.iter().filter(|(name, _)| self.growing.contains(name)).map(|(_, value)| value.clone()).collect()
+        };
+        let found = times(entry);
+        if found.iter().any(|value| value == NULL_PARTITION) {
+            return;
+        }
+        let is_newer = |newest: &Entry| (times(newest), &newest.folder) < (found, &entry.folder);
+        if self.newest.as_ref().is_none_or(is_newer) {
+            self.newest = Some(entry.clone());
         }
     }
+}
+
+fn growing(table: &ZoneTable) -> Vec<String> {
+    let named = |grows: bool| table.keys.iter().filter(move |(_, key_grows)| *key_grows || !grows).map(|(name, _)| name.clone());
+    let growing: Vec<String> = named(true).collect();
+    if growing.is_empty() { named(false).collect() } else { growing }
 }
 
 /// Returns the values of a partition in the order of the table's keys; None where the keys are not the partition's.
@@ -268,16 +371,20 @@ mod tests {
         Entry { table: 0, hive, folder: format!("processed/ticks/dt={day}/symbol={symbol}/") }
     }
 
+    fn raw(day: &str) -> Entry {
+        Entry { table: 1, hive: vec![("dt".to_owned(), day.to_owned())], folder: format!("raw/ticks/dt={day}/") }
+    }
+
     #[test]
     fn what_is_missing_shows_until_it_is_registered() {
         let mut state = state();
         assert!(state.lacks_one(entry("2024-05-01", "A")) && state.lacks_one(entry("2024-05-01", "B")));
-        assert_eq!(
-            state.lacks(),
-            ["table d.ticks: 2 partitions are not registered, the first of them dt=2024-05-01/symbol=A: being registered"]
-        );
-        state.failed("no answer".to_owned(), Instant::now());
-        assert!(state.lacks()[0].ends_with(": no answer"));
+        assert_eq!(state.lacks(), ["table d.ticks: 2 partitions are not registered, among them dt=2024-05-01/symbol=A: being registered"]);
+        state.failed(0, "no answer".to_owned(), Instant::now());
+        assert!(state.lacks()[0].ends_with("symbol=A: no answer"));
+        state.succeeded(0);
+        state.put_aside(&entry("2024-05-01", "B"), "refused".to_owned(), LONGEST_RETRY, Instant::now());
+        assert!(state.lacks()[0].ends_with("symbol=B: refused"));
         state.registered(&entry("2024-05-01", "A"), true);
         state.registered(&entry("2024-05-01", "B"), true);
         assert_eq!((state.lacks().len(), state.missing()), (0, 0));
@@ -289,19 +396,49 @@ mod tests {
         let mut state = state();
         state.registered(&entry("2024-05-02", "A"), true);
         assert_eq!(state.tables()[0].partitions, None, "others may have registered more");
-        state.audited(0, Some(10), Some("processed/ticks/dt=2024-05-01/symbol=Z/"), 5);
+        state.audited(0, Some(10), Some("one is stale".to_owned()), 5);
         state.registered(&entry("2024-05-03", "A"), true);
         state.registered(&entry("2024-05-03", "A"), false);
         let table = state.tables().remove(0);
         assert_eq!((table.partitions, table.newest.as_deref(), table.audited_millis), (Some(11), Some("dt=2024-05-03/symbol=A"), Some(5)));
+        state.audited(0, None, None, 6);
+        assert_eq!(state.lacks(), ["table d.ticks: one is stale"], "the newest say nothing about the others");
+        state.audited(0, Some(11), None, 7);
+        assert_eq!(state.lacks(), [""; 0]);
     }
 
     #[test]
-    fn memory_has_a_bound() {
+    fn the_newest_is_the_last_by_time_and_never_the_folder_of_rows_without_one() {
         let mut state = state();
-        let room = (0..=MAX_MISSING).filter(|number| state.lacks_one(entry("2024-05-01", &number.to_string()))).count();
-        assert_eq!(room, MAX_MISSING);
+        let newest = |state: &State| state.tables()[0].newest.clone();
+        state.registered(&entry(NULL_PARTITION, "A"), true);
+        assert_eq!(newest(&state), None);
+        state.tables[0].growing = vec!["dt".to_owned()];
+        for (day, symbol, expected) in [
+            ("2024-05-02", "B", "dt=2024-05-02/symbol=B"),
+            (NULL_PARTITION, "C", "dt=2024-05-02/symbol=B"),
+            ("2024-05-01", "Z", "dt=2024-05-02/symbol=B"),
+        ] {
+            state.registered(&entry(day, symbol), true);
+            assert_eq!(newest(&state).as_deref(), Some(expected), "{day}");
+        }
+        let by_symbol =
+            |symbol: &str, day: &str| Entry { folder: format!("processed/ticks/symbol={symbol}/dt={day}/"), ..entry(day, symbol) };
+        state.registered(&by_symbol("A", "2024-05-03"), true);
+        state.registered(&by_symbol("Z", "2024-05-02"), true);
+        assert_eq!(newest(&state).as_deref(), Some("symbol=A/dt=2024-05-03"), "also where the path begins with something else");
+    }
+
+    #[test]
+    fn memory_has_a_bound_and_what_finds_no_room_is_owed() {
+        let mut state = state();
+        let room = (0..MAX_MISSING).filter(|number| state.lacks_one(entry("2024-05-01", &number.to_string()))).count();
+        assert_eq!((room, state.owes_audit(0)), (MAX_MISSING, false));
+        assert!(!state.lacks_one(entry("2024-05-01", "more")) && state.owes_audit(0));
         assert!(state.lacks_one(entry("2024-05-01", "7")), "what is there already needs no room");
+        assert!(state.lacks_one(raw("2024-05-01")) && !state.owes_audit(1), "another table has its own");
+        state.pay_audit(0);
+        assert!(!state.put_aside(&entry("2024-05-01", "more"), String::new(), LONGEST_RETRY, Instant::now()) && state.owes_audit(0));
         for number in 0..=MAX_KNOWN {
             state.registered(&entry("2024-05-02", &number.to_string()), false);
         }
@@ -309,28 +446,40 @@ mod tests {
     }
 
     #[test]
-    fn batches_go_on_after_a_folder_and_hold_one_table() {
-        let mut state = state();
+    fn what_was_put_aside_is_tried_by_itself_and_later() {
+        let (mut state, now) = (state(), Instant::now());
         for symbol in ["A", "B", "C"] {
             state.lacks_one(entry("2024-05-01", symbol));
         }
-        let first = state.batch(0, "", 2);
-        assert_eq!(first, [entry("2024-05-01", "A"), entry("2024-05-01", "B")]);
-        assert_eq!(state.batch(0, &first[1].folder, 2), [entry("2024-05-01", "C")]);
-        assert_eq!(state.batch(1, "", 2), []);
+        assert_eq!(state.due(0, 2, now), [entry("2024-05-01", "A"), entry("2024-05-01", "B")]);
+        assert_eq!(state.due(1, 2, now), []);
+        assert_eq!(state.next_try(0, now), Some(now));
+        let bad = entry("2024-05-01", "A");
+        state.put_aside(&bad, "refused".to_owned(), LONGEST_RETRY, now);
+        let later = now + Duration::from_secs(1);
+        assert!(state.is_put_aside(&bad, now) && !state.is_put_aside(&bad, later));
+        assert_eq!(state.due(0, 2, later), [entry("2024-05-01", "B"), entry("2024-05-01", "C")]);
+        state.registered(&entry("2024-05-01", "B"), true);
+        state.registered(&entry("2024-05-01", "C"), true);
+        assert_eq!((state.due(0, 2, now), state.due(0, 2, later)), (vec![], vec![bad]));
+        assert_eq!(state.next_try(0, now), Some(later));
     }
 
     #[test]
-    fn pauses_double_and_end_with_a_success() {
+    fn pauses_double_for_one_table_and_end_with_a_success() {
         let (mut state, now) = (state(), Instant::now());
+        state.lacks_one(entry("2024-05-01", "A"));
+        state.lacks_one(raw("2024-05-01"));
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            state.failed(String::new(), now);
-            pauses.push(state.next_try().unwrap().duration_since(now).as_secs());
+            state.failed(0, String::new(), now);
+            pauses.push(state.next_try(0, now).unwrap().duration_since(now).as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-        state.succeeded();
-        assert_eq!(state.next_try(), None);
+        assert!(state.is_paused(0, now) && !state.is_paused(1, now));
+        assert_eq!(state.next_try(1, now), Some(now), "another table does not wait");
+        state.succeeded(0);
+        assert!(!state.is_paused(0, now));
     }
 
     #[test]

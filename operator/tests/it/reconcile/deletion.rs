@@ -292,3 +292,35 @@ async fn what_a_clean_up_leaves_is_told_with_its_reason() {
     stage.until("it is told", |stage| !notes(stage).is_empty()).await;
     assert_eq!(notes(&stage), ["what the deletion policy names is removed, but for this: database market holds other tables"]);
 }
+
+#[tokio::test]
+async fn what_the_job_of_the_data_leaves_is_told_and_nothing_is_said_before_it_has_told_it() {
+    let stage = deleting(json!({})).await;
+    stage.apply("demo", |spec| spec["deletionPolicy"] = json!({ "data": "Delete" })).await;
+    stage.annotate("demo", "allow-data-deletion", json!("true")).await;
+    stage.until("there is a finalizer", |stage| stage.get("stockpipelines", "demo")["metadata"]["finalizers"].is_array()).await;
+    let labels = stage.get("deployments", "demo-sink")["spec"]["template"]["metadata"]["labels"].clone();
+    stage.delete("demo").await;
+    end_workers(&stage).await;
+    stage.until("the job is there", |stage| !stage.get("jobs", "demo-delete-data").is_null()).await;
+    let owner = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": "demo-delete-data", "uid": "1", "controller": true });
+    let mut metadata = json!({ "name": "demo-delete-data-1", "labels": labels, "ownerReferences": [owner] });
+    metadata["labels"]["app.kubernetes.io/component"] = json!("clean-up");
+    stage.make("pods", &json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata })).await;
+    stage.edit_pod_status("demo-delete-data-1", &json!({ "phase": "Running" })).await;
+    let before = stage.looks();
+    end_job(&stage, "demo-delete-data", "Complete").await;
+    stage.until("it was looked at", |stage| stage.looks() > before + 1).await;
+    assert!(!is_gone(&stage) && notes(&stage).is_empty(), "{:?}", notes(&stage));
+    let ended = json!({ "exitCode": 0, "message": "1 epochs are left: a: it belongs to topic \"others\"" });
+    let container = json!({
+        "name": "data", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "terminated": ended },
+    });
+    stage.edit_pod_status("demo-delete-data-1", &json!({ "phase": "Succeeded", "containerStatuses": [container] })).await;
+    stage.until("it is gone", is_gone).await;
+    stage.until("it is told", |stage| !notes(stage).is_empty()).await;
+    assert_eq!(
+        notes(&stage),
+        ["what the deletion policy names is removed, but for this: 1 epochs are left: a: it belongs to topic \"others\""]
+    );
+}

@@ -78,6 +78,44 @@ fn data_delete_leaves_the_epochs_of_another_pipeline_with_the_same_group() {
     assert!(said.contains("belongs to topic \"others\"") && said.contains("theirs/dlq"), "{said}");
 }
 
+fn put_root(stage: &Stage, epoch: &Epoch, cluster: &str) {
+    let (key, topic) = (LedgerKeys::new("_stockpipeline", "sinks", epoch).root(), stage.topic().to_owned());
+    let root = Root { version: PLAN_VERSION, cluster_id: Some(cluster.to_owned()), topic_id: None, topic, starts: BTreeMap::new() };
+    let none = BTreeMap::new();
+    stage.runtime.block_on(stage.store().put_if_absent(&key, Bytes::from(root.to_json()), "application/json", &none)).unwrap();
+}
+
+#[test]
+fn data_delete_leaves_what_another_cluster_has_stored_with_and_without_plans_and_says_so() {
+    let mut stage = Stage::new(1);
+    // The same topic, group and zones, and another cluster: one epoch with plans, one without.
+    let (idle, theirs) = (Epoch::of("idle"), stage.epoch.clone());
+    put_root(&stage, &idle, "another");
+    put_root(&stage, &theirs, "another");
+    let sink = stage.sink("theirs", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    stage.wait_for_rows(usize::try_from(RECORDS).unwrap());
+    assert!(sink.stop().unwrap().drained);
+    let expected = stored_keys(&stage);
+    assert!(expected.len() > 4, "{expected:?}");
+    stage.replace_broker();
+    stage.epoch = Epoch::of("ours");
+    let sink = stage.sink("ours", stage.pipeline(|_| {}));
+    stage.produce(0, 0, RECORDS);
+    until("our rows are durable", || sink.durable() == RECORDS);
+    assert!(sink.stop().unwrap().drained);
+    assert!(stored_keys(&stage).len() > expected.len());
+
+    let output = delete(&stage, "data");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stored_keys(&stage), expected);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for epoch in [&idle, &theirs] {
+        let line = said.lines().find(|line| line.contains(epoch.as_str())).unwrap_or_else(|| panic!("{said}"));
+        assert!(line.contains("left, it belongs to Kafka cluster \"another\""), "{said}");
+    }
+}
+
 fn stored_keys(stage: &Stage) -> Vec<String> {
     files(&stage.bucket()).iter().map(|path| path.strip_prefix(stage.bucket()).unwrap().display().to_string()).collect()
 }

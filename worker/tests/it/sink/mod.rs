@@ -10,6 +10,7 @@ mod partitions;
 mod real;
 mod records;
 mod refusals;
+mod refused_partitions;
 mod stage;
 mod start;
 mod store_faults;

@@ -17,29 +17,29 @@ use super::stage::{RunningSink, Stage, until};
 use super::stored::files;
 use crate::aws_endpoint::{AwsEndpoint, FaultKind};
 
-const DATABASE: &str = "market_data";
+pub(super) const DATABASE: &str = "market_data";
 const ROWS: i64 = 30;
-const FOREVER: u64 = 1_000_000;
+pub(super) const FOREVER: u64 = 1_000_000;
 
 /// A stage with a catalogue.
-struct Catalogue {
-    stage: Stage,
-    aws: AwsEndpoint,
+pub(super) struct Catalogue {
+    pub(super) stage: Stage,
+    pub(super) aws: AwsEndpoint,
     registry: Mutex<Option<Registry>>,
 }
 
 impl Catalogue {
-    fn new(partitions: i32) -> Self {
+    pub(super) fn new(partitions: i32) -> Self {
         let stage = Stage::new(partitions);
         let aws = stage.runtime.block_on(AwsEndpoint::start());
         Self { stage, aws, registry: Mutex::new(None) }
     }
 
-    fn pipeline(&self) -> Pipeline {
+    pub(super) fn pipeline(&self) -> Pipeline {
         self.pipeline_with(|_| {})
     }
 
-    fn pipeline_with(&self, edit: impl FnOnce(&mut Value)) -> Pipeline {
+    pub(super) fn pipeline_with(&self, edit: impl FnOnce(&mut Value)) -> Pipeline {
         self.stage.pipeline(|spec| {
             spec["aws"]["endpoints"]["glue"] = json!(self.aws.url);
             spec["glue"] = json!({"database": {"name": DATABASE}});
@@ -48,7 +48,7 @@ impl Catalogue {
     }
 
     /// Makes the tables as the operator does.
-    fn make_tables(&self, pipeline: &Pipeline) {
+    pub(super) fn make_tables(&self, pipeline: &Pipeline) {
         let rules = pipeline.sink.rules(&pipeline.kafka.topic.name, &pipeline.schema);
         let bucket = &pipeline.sink.bucket;
         let names = pipeline.glue.as_ref().unwrap();
@@ -65,7 +65,7 @@ impl Catalogue {
         }
     }
 
-    fn settings(pipeline: &Pipeline) -> Settings {
+    pub(super) fn settings(pipeline: &Pipeline) -> Settings {
         let credentials =
             Credentials::Static { access_key_id: "AKIATEST".to_owned(), secret_access_key: "secret".to_owned(), session_token: None };
         let timing =
@@ -73,12 +73,15 @@ impl Catalogue {
         Settings { timing, ..Settings::of(pipeline, credentials).unwrap() }
     }
 
-    fn partitions(&self, pipeline: &Pipeline, shutdown: CancellationToken) -> Partitions {
+    pub(super) fn partitions(&self, pipeline: &Pipeline, shutdown: CancellationToken) -> Partitions {
+        self.partitions_with(Self::settings(pipeline), shutdown)
+    }
+
+    pub(super) fn partitions_with(&self, settings: Settings, shutdown: CancellationToken) -> Partitions {
         let mut registry = Registry::new("sink");
         let metrics = PartitionMetrics::register(&mut registry);
         *self.registry.lock().unwrap() = Some(registry);
-        let (settings, store) = (Self::settings(pipeline), self.stage.store());
-        self.stage.runtime.block_on(Partitions::start(settings, store, metrics, shutdown))
+        self.stage.runtime.block_on(Partitions::start(settings, self.stage.store(), metrics, shutdown))
     }
 
     fn sink(&self, pipeline: Pipeline) -> RunningSink {
@@ -87,11 +90,11 @@ impl Catalogue {
     }
 
     /// Returns the registered partitions of a table, by their values.
-    fn registered(&self, table: &str) -> Vec<Vec<String>> {
+    pub(super) fn registered(&self, table: &str) -> Vec<Vec<String>> {
         self.aws.world().glue.table(DATABASE, table).partitions.keys().cloned().collect()
     }
 
-    fn metric(&self, name: &str) -> f64 {
+    pub(super) fn metric(&self, name: &str) -> f64 {
         let text = self.registry.lock().unwrap().as_ref().unwrap().render();
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is not in\n{text}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
