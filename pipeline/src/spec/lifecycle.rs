@@ -45,8 +45,8 @@ pub struct DeletionPolicy {
     pub database: Retention,
     /// The Athena queries and views that this pipeline made. Default: Retain.
     pub named_queries: Retention,
-    /// All objects of the zones and the ledger. Delete also needs the annotation
-    /// `stockpipeline.dev/allow-data-deletion: "true"`. Default: Retain.
+    /// All objects of the zones and the ledger, but for those of another Kafka cluster or topic, which are named in an event. Delete also
+    /// needs the annotation `stockpipeline.dev/allow-data-deletion: "true"`. Default: Retain.
     pub data: Retention,
 }
 
