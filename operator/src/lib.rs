@@ -16,7 +16,7 @@
 //! |---|---|
 //! | [`resource`] | the custom resource ([`crd`](resource::crd)), and the names, labels and owner of what is made for one ([`identity`](resource::identity)) |
 //! | [`catalog`] | Glue and Athena: what they should have and what to do about what they have ([`decide`](catalog::decide)), doing it ([`converge`](catalog::converge)) over their APIs ([`aws`](catalog::aws)), and when (`sync`) |
-//! | [`reconcile`] | one look as a table of contents; [who is looked at when](reconcile::controller), and what is remembered between two looks (`memory`); how many workers run now (`lifecycle`); the end of a pipeline (`finalize`); when looks begin (`gate`) and whether they end ([`pulse`](reconcile::pulse)) |
+//! | [`reconcile`] | one look as a table of contents; [who is looked at when](reconcile::controller) (`agenda`: what comes again), and what is remembered between two looks (`memory`); how many workers run now (`lifecycle`); the end of a pipeline (`finalize`); when looks begin (`gate`) and whether they end ([`pulse`](reconcile::pulse)) |
 //! | [`plan`] | what applying a document would change |
 //! | [`process`] | the process: [command line](process::arguments), [run](process::run), which of several processes writes ([`leader`](process::leader)) and whether this one still may ([`fence`](process::fence)), [endpoints](process::http), [log](process::telemetry) |
 //!

@@ -96,9 +96,12 @@ pub(crate) fn tells_in_force(status: Option<&StockPipelineStatus>) -> bool {
     let Some((status, accepted)) = status.and_then(|status| Some((status, condition(&status.conditions)?))) else { return false };
     match reason(accepted) {
         Some(Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded) => true,
-        // Of something new, or of what runs.
-        Some(Accepted::RoleNotAllowed | Accepted::Undecided) | None => has_made(status),
-        Some(Accepted::InvalidSpec | Accepted::UnsupportedChange | Accepted::ResourceConflict) => false,
+        // Of something new, or of what runs: a change that is refused leaves the last spec at work.
+        Some(Accepted::RoleNotAllowed | Accepted::Undecided | Accepted::InvalidSpec | Accepted::UnsupportedChange) | None => {
+            has_made(status)
+        }
+        // What it asks for is another's.
+        Some(Accepted::ResourceConflict) => false,
     }
 }
 
@@ -164,8 +167,8 @@ mod tests {
         for reason in Accepted::ALL {
             let expected = match reason {
                 Accepted::Valid | Accepted::SecretNotFound | Accepted::NotRecorded => (true, true),
-                Accepted::RoleNotAllowed | Accepted::Undecided => (false, true),
-                Accepted::InvalidSpec | Accepted::UnsupportedChange | Accepted::ResourceConflict => (false, false),
+                Accepted::RoleNotAllowed | Accepted::Undecided | Accepted::InvalidSpec | Accepted::UnsupportedChange => (false, true),
+                Accepted::ResourceConflict => (false, false),
             };
             let tells = |made: Value| tells_in_force(Some(&status(reason, 1, &made)));
             assert_eq!((tells(json!({})), tells(json!({ "athena": {} }))), expected, "{reason:?}");

@@ -69,15 +69,18 @@ pub(crate) struct Contest {
     pub(crate) fields: Vec<String>,
     /// Who owns them, by the names that they give themselves.
     pub(crate) owners: Vec<String>,
+    /// Whether it is left as they have it for now.
+    pub(crate) is_left: bool,
 }
 
 impl Contest {
     /// Says what is contested, by whom, and how it ends.
     pub(crate) fn message(&self) -> String {
-        let Self { kind, name, fields, owners, .. } = self;
+        let Self { kind, name, fields, owners, is_left, .. } = self;
+        let end = if *is_left { "so it is left for now" } else { "and it is set right on and on, more slowly" };
         let owners = if owners.is_empty() { "somebody else".to_owned() } else { owners.join(", ") };
         format!(
-            "{owners} changes {} of {kind} {name} whenever it is set right: {MOST} times within an hour, so it is left for now; stop that, or \
+            "{owners} changes {} of {kind} {name} whenever it is set right: {MOST} times within an hour, {end}; stop that, or \
              change the StockPipeline instead",
             fields.join(", ")
         )

@@ -236,7 +236,7 @@ impl<'a> Applier<'a> {
         let owners = live.map(|live| contest::owners(&live, fields)).unwrap_or_default();
         let role = [Role::Sink, Role::Producer].into_iter().find(|role| self.identity.role_name(*role) == name);
         let fields = named(fields.to_vec());
-        self.contests.push(Contest { kind: K::KIND, name: name.to_owned(), role, fields, owners });
+        self.contests.push(Contest { kind: K::KIND, name: name.to_owned(), role, fields, owners, is_left: K::REPLACES_PODS });
         Ok(K::REPLACES_PODS || self.settled.corrections.is_any_within(pause, place, now))
     }
 

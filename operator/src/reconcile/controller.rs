@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::{Recorder, Reporter};
@@ -22,6 +23,7 @@ use crate::error::{Retry, chain};
 use crate::metrics::{Metrics, Outcome};
 use crate::observe::workers::Workers;
 use crate::observe::{Cached, Caches, Key, Pattern, Stored, Watches};
+use crate::reconcile::agenda::{Agenda, moment};
 use crate::reconcile::gate::{self, Gate};
 use crate::reconcile::memory::Memory;
 use crate::reconcile::pulse::{Pulse, TURN};
@@ -85,6 +87,7 @@ pub(crate) struct Shared {
     /// What workers say is like.
     pub(crate) words: Pattern,
     pub(crate) pulse: Pulse,
+    agenda: Agenda,
     /// Cancelled when this process may write no more.
     pub(crate) ending: CancellationToken,
     /// As many as there may be looks at once, in all namespaces together.
@@ -114,6 +117,12 @@ impl Shared {
     /// Returns whether everything of a namespace has been listed.
     pub(crate) fn has_listed(&self, namespace: &str) -> bool {
         self.gates.iter().any(|gate| gate.is_of(namespace) && gate.is_listed())
+    }
+
+    /// Returns a pipeline as it is known now, and what says that its namespace may be looked at.
+    fn find(&self, key: &Key) -> Option<(Arc<Stored>, CancellationToken)> {
+        let reference = ObjectRef::<Stored>::new(&key.name).within(&key.namespace);
+        self.gates.iter().find_map(|gate| Some((gate.store.get(&reference)?, gate.opened())))
     }
 
     /// Returns every pipeline that there is.
@@ -173,6 +182,7 @@ pub async fn run_with_pulse(context: Context, pulse: Pulse, shutdown: Cancellati
         registry: Registry::default(),
         words: Pattern::default(),
         pulse,
+        agenda: Agenda::default(),
         ending: shutdown.clone(),
         looks,
         gates,
@@ -203,7 +213,10 @@ fn watch_pipelines(client: &Client, namespace: Option<&str>) -> (Store<Stored>, 
     (store, stream)
 }
 
-/// One queue for all namespaces of each store, within one limit of how many are worked on at once.
+/// One queue of changes for all namespaces of each store, and one agenda, within one limit of how many are worked on at once.
+///
+/// kube's own queue keeps no order among those that are due while all turns are taken, so that what comes again and again would keep others
+/// waiting for ever: it has changes alone.
 async fn reconcile_all(shared: &Arc<Shared>, streams: Vec<PipelineStream>, touched: mpsc::Receiver<Key>) -> Result<(), ControllerError> {
     let mut touched = touched.fuse();
     let concurrency = shared.context.settings.concurrency;
@@ -250,12 +263,35 @@ async fn reconcile_all(shared: &Arc<Shared>, streams: Vec<PipelineStream>, touch
         }
     };
     tokio::select! {
-        _ = futures::future::join_all(controllers) => Ok(()),
+        _ = futures::future::join(futures::future::join_all(controllers), look_again(shared)) => Ok(()),
         ended = starting => ended,
         () = sweeping => Ok(()),
         () = turning => Ok(()),
         () = passing_on => Err(ControllerError::WatchEnded),
     }
+}
+
+/// Looks at pipelines whose time has come, until the end: half as many at once as may be, so that changes have their turn, too.
+async fn look_again(shared: &Arc<Shared>) {
+    let most = usize::from(shared.context.settings.concurrency / 2).max(1);
+    let mut looks = FuturesUnordered::new();
+    while !shared.ending.is_cancelled() {
+        while looks.len() < most
+            && let Some(key) = shared.agenda.next(Instant::now())
+        {
+            // One that is gone is forgotten.
+            if let Some((object, opened)) = shared.find(&key) {
+                looks.push(look(object, Arc::clone(shared), opened));
+            }
+        }
+        tokio::select! {
+            () = shared.ending.cancelled() => {}
+            Some(_) = looks.next() => {}
+            () = shared.agenda.wait(), if looks.len() < most => {}
+        }
+    }
+    // What is under way may end.
+    looks.for_each(|_| futures::future::ready(())).await;
 }
 
 /// Forgets pipelines that are gone, and counts those that are there.
@@ -282,6 +318,8 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToke
     let started = Instant::now();
     let memory = shared.memory.of(&key);
     let mut memory = memory.lock().await;
+    // Another look at it may have ended meanwhile.
+    let object = shared.find(&key).map_or(object, |(object, _)| object);
     memory.is_about(object.meta().uid.as_deref().unwrap_or_default());
     let limit = shared.context.settings.timing.reconcile_timeout;
     let work = AssertUnwindSafe(reconcile::reconcile(&object, &shared, &mut memory)).catch_unwind();
@@ -296,13 +334,14 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToke
         Ok(Looked { retry, wait }) => {
             memory.failures = 0;
             metrics.reconciled(retry.map_or(Outcome::Done, outcome), seconds);
+            shared.agenda.set(key.clone(), wait.map(moment));
             shared.pulse.looked(key, wait);
-            Ok(wait.map_or_else(Action::await_change, Action::requeue))
         }
         Err(error) => {
             memory.failures = memory.failures.saturating_add(1);
             metrics.reconciled(outcome(error.retry()), seconds);
             let wait = error.retry().delay(memory.failures, memory.chance(memory.failures));
+            shared.agenda.set(key.clone(), Some(moment(wait)));
             shared.pulse.looked(key.clone(), Some(wait));
             let (namespace, name) = (key.namespace, key.name);
             match (&error, error.retry()) {
@@ -312,9 +351,9 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToke
                     warn!(namespace, name, error = chain(&error), ?wait, "failed to reconcile");
                 }
             }
-            Ok(Action::requeue(wait))
         }
     }
+    Ok(Action::await_change())
 }
 
 fn outcome(retry: Retry) -> Outcome {

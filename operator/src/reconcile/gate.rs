@@ -3,7 +3,8 @@
 //! A namespace without its Role, or one that is gone, cannot be listed for as long as that lasts. It keeps no other from being looked at,
 //! and until then the statuses of its pipelines say what is theirs.
 
-use futures::FutureExt;
+use std::time::Duration;
+
 use futures::future::try_join_all;
 use kube::runtime::reflector::Store;
 use tokio_util::sync::CancellationToken;
@@ -14,18 +15,23 @@ use crate::error::chain;
 use crate::observe::Stored;
 use crate::reconcile::controller::{ControllerError, Shared};
 
+/// Time between two looks at a list that several wait for: it wakes the last of them alone.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What the looks at one namespace's pipelines, or at all, wait for.
 pub(crate) struct Gate {
     namespace: Option<String>,
     pub(crate) store: Store<Stored>,
     listed: Vec<CancellationToken>,
+    /// Cancelled once everything is listed.
+    seen: CancellationToken,
     opened: CancellationToken,
 }
 
 impl Gate {
     /// Returns a gate that is shut. `listed` is cancelled by whoever has seen all that there is of a kind.
     pub(crate) fn new(namespace: Option<String>, store: Store<Stored>, listed: Vec<CancellationToken>) -> Self {
-        Self { namespace, store, listed, opened: CancellationToken::new() }
+        Self { namespace, store, listed, seen: CancellationToken::new(), opened: CancellationToken::new() }
     }
 
     /// Returns the token that is cancelled when looks may begin.
@@ -40,14 +46,22 @@ impl Gate {
 
     /// Returns whether everything is listed.
     pub(crate) fn is_listed(&self) -> bool {
-        matches!(self.listing().now_or_never(), Some(Ok(())))
+        self.seen.is_cancelled()
     }
 
     async fn listing(&self) -> Result<(), ControllerError> {
         for token in &self.listed {
             token.cancelled().await;
         }
-        self.store.wait_until_ready().await.map_err(|_| ControllerError::WatchEnded)
+        loop {
+            match tokio::time::timeout(AGAIN, self.store.wait_until_ready()).await {
+                Ok(Ok(())) => break,
+                Ok(Err(_)) => return Err(ControllerError::WatchEnded),
+                Err(_) => {}
+            }
+        }
+        self.seen.cancel();
+        Ok(())
     }
 
     async fn open(&self, shared: &Shared) -> Result<(), ControllerError> {

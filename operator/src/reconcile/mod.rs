@@ -9,6 +9,7 @@
 //! | `finalize` | the end of a pipeline |
 //! | [`pulse`] | whether looks end |
 
+mod agenda;
 pub mod controller;
 pub(crate) mod finalize;
 mod gate;

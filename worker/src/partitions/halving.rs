@@ -6,6 +6,9 @@ use super::glue::Failure;
 
 /// Calls about one batch: enough to find a handful of bad entries among [`super::glue::BATCH`].
 const MOST_CALLS: usize = 64;
+/// Calls that are refused from the first on until the table itself counts as what is refused: a handful of bad entries leaves some half whole
+/// before.
+const HOPELESS: usize = 24;
 /// Pause before every call but the first, so that a search takes little of what the account may call.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -16,6 +19,7 @@ pub(super) struct Halving<T> {
     alone: Vec<(T, Failure)>,
     last: Option<Failure>,
     calls: usize,
+    has_taken: bool,
 }
 
 /// What was not taken of a batch.
@@ -30,7 +34,7 @@ pub(super) struct Untaken<T> {
 impl<T> Halving<T> {
     pub(super) fn of(entries: Vec<T>) -> Self {
         let open = if entries.is_empty() { Vec::new() } else { vec![entries] };
-        Self { open, alone: Vec::new(), last: None, calls: 0 }
+        Self { open, alone: Vec::new(), last: None, calls: 0, has_taken: false }
     }
 
     /// Returns what the next call is about, and the pause before it; None where there is nothing left, or were too many calls.
@@ -42,6 +46,16 @@ impl<T> Halving<T> {
         let pause = if self.calls == 0 { Duration::ZERO } else { PAUSE };
         self.calls += 1;
         Some((pause, part))
+    }
+
+    /// Notes that a call was taken.
+    pub(super) fn taken(&mut self) {
+        self.has_taken = true;
+    }
+
+    /// Returns whether so many calls were refused, and none taken, that it is hardly about entries.
+    pub(super) fn is_hopeless(&self) -> bool {
+        !self.has_taken && self.calls >= HOPELESS
     }
 
     /// Takes back what a call was refused for.
@@ -75,14 +89,16 @@ mod tests {
                 halving.refused(part, Failure { operation: "o", code: "InvalidInputException".to_owned(), message: String::new() });
             } else {
                 taken += part.len();
+                halving.taken();
             }
+            assert!(bad.len() >= 100 || !halving.is_hopeless(), "{bad:?}");
         }
         (halving.calls, taken, halving.end())
     }
 
     #[test]
     fn bad_entries_are_found_and_the_others_taken() {
-        for (bad, most_calls) in [(vec![], 1), (vec![0], 15), (vec![99], 15), (vec![7, 8, 50], 45)] {
+        for (bad, most_calls) in [(vec![], 1), (vec![0], 15), (vec![99], 15), (vec![7, 8, 50], 45), (vec![0, 1, 2, 3], 20)] {
             let (calls, taken, untaken) = search(&bad);
             let alone: Vec<usize> = untaken.alone.iter().map(|(entry, _)| *entry).collect();
             assert_eq!((alone, taken, untaken.rest.len()), (bad.clone(), 100 - bad.len(), 0));

@@ -125,8 +125,18 @@ impl Shared {
             tokio::time::sleep(pause).await;
             let wanted: Vec<NewPartition> = part.iter().map(|(_, partition)| partition.clone()).collect();
             match self.glue.create(&name, &descriptor, &wanted).await {
-                Ok(outcomes) => self.settle(part.into_iter().map(|(entry, _)| entry).zip(outcomes)),
-                Err(failure) if failure.is_about_input() => halving.refused(part, failure),
+                Ok(outcomes) => {
+                    halving.taken();
+                    self.settle(part.into_iter().map(|(entry, _)| entry).zip(outcomes));
+                }
+                Err(failure) if failure.is_about_input() => {
+                    let reason = told(&failure);
+                    halving.refused(part, failure);
+                    if halving.is_hopeless() {
+                        ended = Err(reason);
+                        break;
+                    }
+                }
                 Err(failure) => {
                     tracing::warn!(table = name, code = failure.code, message = failure.message, "failed to register partitions");
                     ended = Err(told(&failure));

@@ -170,9 +170,11 @@ pub async fn configuration(place: &Place, session: &str, credentials: Option<Cre
         .region(Region::new(place.region.clone()))
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts);
-    let http = Builder::new().pool_idle_timeout(IDLE).tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc));
-    let has_endpoint = [&place.glue_endpoint, &place.athena_endpoint, &place.sts_endpoint].into_iter().any(Option::is_some);
-    loader = loader.http_client(if has_endpoint { http.build_with_resolver(Resolver) } else { http.build_https() });
+    // AWS itself is reached by the SDK's own client, which heeds HTTPS_PROXY.
+    if [&place.glue_endpoint, &place.athena_endpoint, &place.sts_endpoint].into_iter().any(Option::is_some) {
+        let tls = tls::Provider::Rustls(CryptoMode::AwsLc);
+        loader = loader.http_client(Builder::new().pool_idle_timeout(IDLE).tls_provider(tls).build_with_resolver(Resolver));
+    }
     if let Some(credentials) = credentials {
         loader = loader.credentials_provider(credentials);
     }

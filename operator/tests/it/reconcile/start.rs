@@ -46,6 +46,26 @@ async fn a_namespace_that_cannot_be_listed_stops_no_other_and_goes_on_once_it_ca
     }
 }
 
+#[tokio::test]
+async fn a_new_pipeline_has_its_turn_beside_more_than_can_be_looked_at() {
+    let mut stage = Stage::idle().await;
+    stage.settings.concurrency = 2;
+    // Due again as soon as a look has ended.
+    stage.settings.timing.status_interval = Duration::from_millis(1);
+    stage.start().await;
+    let names: Vec<String> = (0..30).map(|number| format!("busy-{number}")).chain((0..4).map(|number| format!("new-{number}"))).collect();
+    for name in &names {
+        let own = |spec: &mut Value| {
+            spec["kafka"]["topic"]["name"] = json!(name);
+            spec["sink"]["bucket"]["name"] = json!(name);
+        };
+        stage.apply(name, own).await;
+    }
+    for name in &names {
+        stage.until_condition(name, "Accepted", "True/Valid").await;
+    }
+}
+
 /// Makes a pipeline that is older than the other namespace's, and asks for what that one has once both are known.
 async fn with_an_older_one_that_asks_for_nothing_yet(stage: &Stage) {
     stage.apply("older", |spec| spec["schema"]["eventTimeColumn"] = json!("nothing")).await;

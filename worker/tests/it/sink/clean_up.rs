@@ -15,8 +15,12 @@ use crate::command_line::worker;
 const RECORDS: i64 = 50;
 
 fn delete(stage: &Stage, what: &str) -> Output {
+    delete_with(stage, what, |_| {})
+}
+
+fn delete_with(stage: &Stage, what: &str, change: impl FnOnce(&mut serde_json::Value)) -> Output {
     let mut command = worker();
-    command.arg(what).arg(stage.file("it", |_| {})).arg("--delete");
+    command.arg(what).arg(stage.file("it", change)).arg("--delete");
     command.env("AWS_ACCESS_KEY_ID", EmbeddedS3::ACCESS_KEY_ID).env("AWS_SECRET_ACCESS_KEY", EmbeddedS3::SECRET_ACCESS_KEY);
     command.output().unwrap()
 }
@@ -88,9 +92,9 @@ fn put_root(stage: &Stage, epoch: &Epoch, cluster: &str) {
 #[test]
 fn data_delete_leaves_what_another_cluster_has_stored_with_and_without_plans_and_says_so() {
     let mut stage = Stage::new(1);
-    // The same topic, group and zones, and another cluster: one epoch with plans, one without.
+    // The same topic, group and zones, and other clusters: one epoch with plans, one without.
     let (idle, theirs) = (Epoch::of("idle"), stage.epoch.clone());
-    put_root(&stage, &idle, "another");
+    put_root(&stage, &idle, "a third");
     put_root(&stage, &theirs, "another");
     let sink = stage.sink("theirs", stage.pipeline(|_| {}));
     stage.produce(0, 0, RECORDS);
@@ -104,15 +108,22 @@ fn data_delete_leaves_what_another_cluster_has_stored_with_and_without_plans_and
     stage.produce(0, 0, RECORDS);
     until("our rows are durable", || sink.durable() == RECORDS);
     assert!(sink.stop().unwrap().drained);
-    assert!(stored_keys(&stage).len() > expected.len());
+    let all = stored_keys(&stage);
+    assert!(all.len() > expected.len());
+
+    // Brokers that do not answer tell of none whose it is.
+    let output = delete_with(&stage, "data", |spec| spec["kafka"]["bootstrapServers"] = serde_json::json!(["127.0.0.1:1"]));
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(stored_keys(&stage) == all && said.contains("the brokers do not tell which is this pipeline's"), "{said}");
 
     let output = delete(&stage, "data");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(stored_keys(&stage), expected);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    for epoch in [&idle, &theirs] {
+    for (epoch, cluster) in [(&idle, "a third"), (&theirs, "another")] {
         let line = said.lines().find(|line| line.contains(epoch.as_str())).unwrap_or_else(|| panic!("{said}"));
-        assert!(line.contains("left, it belongs to Kafka cluster \"another\""), "{said}");
+        assert!(line.contains(&format!("left, it belongs to Kafka cluster {cluster:?}")), "{said}");
     }
 }
 

@@ -102,8 +102,14 @@ fn memory_stays_in_its_budget_while_the_store_is_gone() {
     stage.proxy.inject(Rule::new(Fault::Answer(503, "SlowDown")).method("PUT"));
     // About 30 MiB of payloads, four times the budget.
     (0..8).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    let mut told = None;
     until("the status says that memory is used up", || {
-        sink.status.read().paused.as_ref().is_some_and(|paused| paused.reason == Reason::MemoryPressure)
+        let paused = sink.status.read().paused.as_ref().map(|paused| (paused.reason, paused.message.clone()));
+        if paused != told {
+            println!("paused: {paused:?}");
+            told = paused;
+        }
+        told.as_ref().is_some_and(|(reason, _)| *reason == Reason::MemoryPressure)
     });
     let held = sink.metric("stockpipeline_memory_bytes{");
     assert!(held > 0.0 && held < f64::from(BUDGET) * 1.1, "{held} bytes are held, of a budget of {BUDGET}");
