@@ -30,6 +30,15 @@ impl Agenda {
         self.changed.notify_one();
     }
 
+    /// Puts a pipeline down that is not.
+    pub(super) fn add(&self, key: Key, at: Instant) {
+        let mut entries = self.entries();
+        if !entries.due.contains_key(&key) {
+            entries.set(key, Some(at));
+            self.changed.notify_one();
+        }
+    }
+
     /// Takes off the pipeline that is due for longest; None while none is due.
     pub(super) fn next(&self, now: Instant) -> Option<Key> {
         self.entries().next(now)
@@ -97,6 +106,21 @@ mod tests {
             entries.set(next, Some(now + interval));
         }
         assert!(looks.len() == 100 && looks.values().all(|looks| *looks == 10), "{looks:?}");
+    }
+
+    #[tokio::test]
+    async fn an_earlier_moment_ends_a_longer_wait() {
+        let agenda = Agenda::default();
+        let now = Instant::now();
+        agenda.set(key(1), Some(now + Duration::from_hours(1)));
+        agenda.wait().await;
+        let (waiting, ()) = (agenda.wait(), agenda.add(key(1), now));
+        tokio::select! {
+            () = waiting => panic!("who is on the agenda is not put down anew"),
+            () = tokio::task::yield_now() => agenda.add(key(2), now),
+        }
+        agenda.wait().await;
+        assert_eq!((agenda.next(now), agenda.next(now)), (Some(key(2)), None));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
-use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use kube::runtime::controller::{Action, Config, Controller};
 use kube::runtime::events::{Recorder, Reporter};
@@ -13,6 +12,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
@@ -37,6 +37,8 @@ use crate::status::Phase;
 const WAITING: usize = 1_024;
 /// Changes within this time are one: a burst of them ends in one look.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Time after which a pipeline that was to be looked at counts as overlooked, unless it is on the agenda.
+const OVERLOOKED: Duration = Duration::from_mins(1);
 /// How long what is under way may take to end once the operator is told to stop.
 const GRACE: Duration = Duration::from_millis(800);
 /// Pipelines that one list request returns.
@@ -274,27 +276,29 @@ async fn reconcile_all(shared: &Arc<Shared>, streams: Vec<PipelineStream>, touch
 /// Looks at pipelines whose time has come, until the end: half as many at once as may be, so that changes have their turn, too.
 async fn look_again(shared: &Arc<Shared>) {
     let most = usize::from(shared.context.settings.concurrency / 2).max(1);
-    let mut looks = FuturesUnordered::new();
+    let mut looks = JoinSet::new();
     while !shared.ending.is_cancelled() {
         while looks.len() < most
             && let Some(key) = shared.agenda.next(Instant::now())
         {
-            // One that is gone is forgotten.
-            if let Some((object, opened)) = shared.find(&key) {
-                looks.push(look(object, Arc::clone(shared), opened));
+            // One that is gone is forgotten, and one that is being looked at is put down again when that ends.
+            let is_free = shared.memory.of(&key).try_lock().is_ok();
+            if let Some((object, opened)) = shared.find(&key).filter(|_| is_free) {
+                looks.spawn(look(object, Arc::clone(shared), opened));
             }
         }
         tokio::select! {
             () = shared.ending.cancelled() => {}
-            Some(_) = looks.next() => {}
+            Some(_) = looks.join_next() => {}
             () = shared.agenda.wait(), if looks.len() < most => {}
         }
     }
     // What is under way may end.
-    looks.for_each(|_| futures::future::ready(())).await;
+    while looks.join_next().await.is_some() {}
 }
 
-/// Forgets pipelines that are gone, and counts those that are there.
+/// Forgets pipelines that are gone, counts those that are there, and puts down who was overlooked: kube forgets an object that is told of
+/// before its list is complete.
 fn sweep(shared: &Shared) {
     let objects = shared.pipelines();
     let keys: std::collections::HashSet<Key> = objects.iter().map(|object| key_of(object)).collect();
@@ -302,6 +306,11 @@ fn sweep(shared: &Shared) {
     shared.memory.retain(|key| keys.contains(key));
     shared.registry.retain(|uid| uids.contains(uid));
     shared.pulse.are_there(keys);
+    for key in shared.pulse.overdue(OVERLOOKED) {
+        if shared.find(&key).is_some_and(|(_, opened)| opened.is_cancelled()) {
+            shared.agenda.add(key, Instant::now());
+        }
+    }
     shared.context.metrics.pipelines(objects.iter().map(|object| object.phase().unwrap_or(Phase::Pending)));
 }
 
@@ -312,14 +321,15 @@ fn key_of(object: &Stored) -> Key {
 /// One look at one pipeline: within its time, and whatever it does, nobody else's trouble.
 async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToken) -> Result<Action, ReconcileError> {
     opened.cancelled().await;
-    // Each namespace has a queue of its own with the same limit. Nobody closes this one.
-    let _turn = shared.looks.acquire().await.ok();
     let key = key_of(&object);
-    let started = Instant::now();
     let memory = shared.memory.of(&key);
     let mut memory = memory.lock().await;
-    // Another look at it may have ended meanwhile.
-    let object = shared.find(&key).map_or(object, |(object, _)| object);
+    // Each namespace has a queue of its own with the same limit. Nobody closes this one.
+    let _turn = shared.looks.acquire().await.ok();
+    let started = Instant::now();
+    // This look is in place of what was due, and is about what is there now: another one may have ended meanwhile.
+    shared.agenda.set(key.clone(), None);
+    let Some((object, _)) = shared.find(&key) else { return Ok(Action::await_change()) };
     memory.is_about(object.meta().uid.as_deref().unwrap_or_default());
     let limit = shared.context.settings.timing.reconcile_timeout;
     let work = AssertUnwindSafe(reconcile::reconcile(&object, &shared, &mut memory)).catch_unwind();

@@ -132,9 +132,10 @@ impl Memory {
         Arc::clone(all.entry(key.clone()).or_default())
     }
 
-    /// Forgets every pipeline that is gone.
+    /// Forgets every pipeline that is gone, unless somebody is about to look at it: one lock a name keeps two looks apart.
     pub(crate) fn retain(&self, is_there: impl Fn(&Key) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| is_there(key));
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|key, memory| is_there(key) || Arc::strong_count(memory) > 1);
     }
 }
 

@@ -74,6 +74,14 @@ impl Pulse {
         beats.due = pipelines.into_iter().map(|key| known.remove_entry(&key).unwrap_or((key, Some(now)))).collect();
     }
 
+    /// Returns which pipelines were to be looked at so long ago, and were not.
+    pub(crate) fn overdue(&self, by: Duration) -> Vec<Key> {
+        let (now, by) = (boottime_millis(), u64::try_from(by.as_millis()).unwrap_or(u64::MAX));
+        let beats = self.beats();
+        let is_overdue = |due: &Option<u64>| due.is_some_and(|due| now.saturating_sub(due) > by);
+        beats.due.iter().filter(|(_, due)| is_overdue(due)).map(|(key, _)| key.clone()).collect()
+    }
+
     fn beats(&self) -> MutexGuard<'_, Beats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,5 +127,9 @@ mod tests {
         assert!(later(&pulse, 300_000 + UNLOOKED_MILLIS + 1_000).is_err());
         pulse.are_there([key("disabled")]);
         assert_eq!(later(&pulse, 1_000_000), Ok(()), "what is gone is not due");
+        assert_eq!(pulse.overdue(Duration::ZERO), []);
+        pulse.are_there([key("disabled"), key("new")]);
+        pulse.beats().due.insert(key("new"), Some(boottime_millis() - 2_000));
+        assert_eq!((pulse.overdue(Duration::from_secs(1)), pulse.overdue(Duration::from_mins(1))), (vec![key("new")], vec![]));
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn topic(arguments: &DeleteArguments, out: &mut (dyn Write + Se
 pub(super) async fn data(arguments: &DeleteArguments, out: &mut (dyn Write + Send)) -> Result<Ended, CommandError> {
     let pipeline = load(&arguments.file, UnknownFields::Warn)?;
     let store = store(&pipeline, &arguments.shared.secrets_dir, StoreOptions::patient()).await?;
-    let cluster = cluster_of(&pipeline, arguments).await;
+    let cluster = cluster_of(&pipeline, arguments).await?;
     let sink = &pipeline.sink;
     let zones = sink.raw.iter().map(|(prefix, _)| prefix).chain([&sink.processed_prefix, &sink.dead_letters.0]);
     let mut prefixes: Vec<_> = zones.map(|prefix| format!("{prefix}/")).collect();
@@ -98,22 +98,24 @@ pub(super) async fn data(arguments: &DeleteArguments, out: &mut (dyn Write + Sen
     Ok(Ended { exit: Exit::Done, message: told(&left, &ledger) })
 }
 
-/// Returns the id of the pipeline's cluster; None where its brokers do not tell it: data is deleted also when they are gone.
-async fn cluster_of(pipeline: &Pipeline, arguments: &DeleteArguments) -> Option<String> {
-    let clients = kafka(pipeline, &arguments.shared.secrets_dir, &pipeline.name, None);
-    let clients = clients.inspect_err(|error| tracing::warn!(error = line(error), "cannot ask which cluster it is")).ok()?;
-    let asking = tokio::task::spawn_blocking(move || clients.admin().ok()?.cluster_id(CLUSTER_LIMIT));
-    asking.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))
+/// Returns the id of the pipeline's cluster; None where its brokers do not answer: data is deleted also when they are gone.
+async fn cluster_of(pipeline: &Pipeline, arguments: &DeleteArguments) -> Result<Option<String>, CommandError> {
+    let clients = kafka(pipeline, &arguments.shared.secrets_dir, &pipeline.name, None)?;
+    let asking = tokio::task::spawn_blocking(move || clients.admin().map(|admin| admin.cluster_id(CLUSTER_LIMIT)));
+    match asking.await {
+        Ok(asked) => asked.map_err(|source| CommandError::Kafka { act: "ask for the cluster's id", source }),
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
 }
 
-/// Returns the clusters whose epochs of the pipeline's topic a ledger has.
-async fn clusters_in(store: &Store, pipeline: &Pipeline, epochs: &[String]) -> Result<BTreeSet<String>, CommandError> {
+/// Returns the clusters whose epochs of the pipeline's topic a ledger has; None stands for one without a name.
+async fn clusters_in(store: &Store, pipeline: &Pipeline, epochs: &[String]) -> Result<BTreeSet<Option<String>>, CommandError> {
     let mut clusters = BTreeSet::new();
     for epoch in epochs {
         let root = store.get(&format!("{epoch}root.json")).await;
         let root =
             root.map_err(|source| CommandError::Store { act: "read the ledger", source })?.and_then(|root| Root::from_json(&root).ok());
-        clusters.extend(root.filter(|root| root.topic == pipeline.kafka.topic.name).and_then(|root| root.cluster_id));
+        clusters.extend(root.filter(|root| root.topic == pipeline.kafka.topic.name).map(|root| root.cluster_id));
     }
     Ok(clusters)
 }
