@@ -148,9 +148,19 @@ impl<'a> Applier<'a> {
         let name = declared.name_any();
         let (declared, declared_hash) = declaration(&declared);
         let place = format!("{}/{name}", K::KIND);
-        let cached = K::cache(&self.shared.caches).get(&self.key, &name);
-        let found = match cached {
-            Some(object) => Some(object),
+        let cache = K::cache(&self.shared.caches);
+        let found = match cache.get(&self.key, &name) {
+            Some(object) if matches!(ownership(self.identity, &*object), Ownership::Ours) && object.meta().deletion_timestamp.is_none() => {
+                Some(object)
+            }
+            // What stands in the way may be gone: what was written comes into the cache also where its watch has told of the end before.
+            Some(object) => {
+                let live = self.get::<K>(&name).await?;
+                if live.is_none() {
+                    cache.remove(&object);
+                }
+                live.map(Arc::new)
+            }
             // Not in the cache is not the same as not there: the cache holds labelled objects only.
             None => self.get::<K>(&name).await?.map(Arc::new),
         };
