@@ -295,15 +295,20 @@ impl Stage {
 
     /// Waits until a condition of a pipeline has a status and reason, and returns its message.
     pub(crate) async fn until_condition(&self, name: &str, type_: &str, expected: &str) -> String {
+        self.until_told(name, type_, expected, "").await
+    }
+
+    /// Waits until a condition of a pipeline has a status and reason and a message with these words, and returns the message.
+    pub(crate) async fn until_told(&self, name: &str, type_: &str, expected: &str, words: &str) -> String {
         let mut last = (String::new(), String::new());
-        until(&format!("{type_} of {name} is {expected}"), async || {
+        until(&format!("{type_} of {name} is {expected} {words:?}"), async || {
             let object = self.get::<StockPipeline>(name).await;
             let found = condition(&object, type_);
             if found != last {
                 eprintln!("{type_} of {name} is {} ({})", found.0, found.1);
             }
             last = found;
-            last.0 == expected
+            last.0 == expected && last.1.contains(words)
         })
         .await;
         last.1

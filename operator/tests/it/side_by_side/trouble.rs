@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, ResourceQuota};
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Pod, ResourceQuota};
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use stockpipeline::launch::Exit;
 use stockpipeline_operator::resource::crd::StockPipeline;
 
-use crate::end_to_end::stage::{NAME, Stage, condition};
+use crate::end_to_end::stage::{NAME, Stage};
 use crate::program::until;
 use crate::proxy::{Fate, Passing};
 
@@ -19,6 +19,8 @@ const RENEWED_WITHIN: Duration = Duration::from_secs(30);
 const STORM: usize = 60;
 /// More requests a second than one pipeline's operator sends while it is refused: it waits ever longer instead.
 const MOST_A_SECOND: u128 = 40;
+/// What a limit range says of a container that may need more memory than it allows.
+const TOO_SMALL: &str = "maximum memory usage per Container";
 
 fn generation(object: &Value) -> Option<i64> {
     object["metadata"]["generation"].as_i64()
@@ -184,21 +186,25 @@ async fn pods_that_a_quota_or_a_limit_range_does_not_let_in_are_told_with_the_re
     until("the quota is in force", async || stage.get::<ResourceQuota>("few").await["status"]["hard"]["pods"] == "0").await;
     let operator = stage.lead(NAME).await;
     stage.apply_one("demo", |_| {}).await;
-    let message = stage.until_condition("demo", "SinkAvailable", "False/PodsRejected").await;
-    assert!(message.contains("exceeded quota: few"), "{message}");
+    stage.until_told("demo", "SinkAvailable", "False/PodsRejected", "exceeded quota: few").await;
     stage.until_condition("demo", "Ready", "False/PodsRejected").await;
 
     let limit = json!({ "metadata": { "name": "small" }, "spec": { "limits": [{ "type": "Container", "max": { "memory": "1Mi" } }] } });
     let limits = stage.namespace.api::<LimitRange>();
     limits.create(&PostParams::default(), &serde_json::from_value(limit).unwrap()).await.unwrap();
     drop(quotas.delete("few", &DeleteParams::default()).await.unwrap());
-    // A new template has a ReplicaSet of its own, which tries at once.
-    stage.patch::<StockPipeline>("demo", &json!({ "spec": { "lifecycle": { "restartNonce": 1 } } })).await;
-    until("the other reason is told", async || {
-        let message = condition(&stage.get::<StockPipeline>("demo").await, "SinkAvailable").1;
-        message.contains("maximum memory usage per Container")
+    // Admission reads both from caches of its own, and a ReplicaSet keeps the first reason that it was told.
+    let mut pod = stage.get::<Deployment>("demo-sink").await["spec"]["template"].take();
+    pod["metadata"]["name"] = json!("one-more");
+    let pod: Pod = serde_json::from_value(pod).unwrap();
+    until("pods are refused for the limit alone", async || {
+        let refusal = stage.namespace.api().create(&PostParams { dry_run: true, field_manager: None }, &pod).await.err();
+        refusal.is_some_and(|refusal| refusal.to_string().contains(TOO_SMALL))
     })
     .await;
+    // A new template has a ReplicaSet of its own, which tries at once.
+    stage.patch::<StockPipeline>("demo", &json!({ "spec": { "lifecycle": { "restartNonce": 1 } } })).await;
+    stage.until_told("demo", "SinkAvailable", "False/PodsRejected", TOO_SMALL).await;
     drop(limits.delete("small", &DeleteParams::default()).await.unwrap());
     stage.patch::<StockPipeline>("demo", &json!({ "spec": { "lifecycle": { "restartNonce": 2 } } })).await;
     stage.wait(&["demo".to_owned()]).await;
