@@ -153,16 +153,8 @@ impl<'a> Applier<'a> {
             Some(object) if matches!(ownership(self.identity, &*object), Ownership::Ours) && object.meta().deletion_timestamp.is_none() => {
                 Some(object)
             }
-            // What stands in the way may be gone: what was written comes into the cache also where its watch has told of the end before.
-            Some(object) => {
-                let live = self.get::<K>(&name).await?;
-                if live.is_none() {
-                    cache.remove(&object);
-                }
-                live.map(Arc::new)
-            }
-            // Not in the cache is not the same as not there: the cache holds labelled objects only.
-            None => self.get::<K>(&name).await?.map(Arc::new),
+            // What stands in the way may have gone since, and what is not in the cache may be there: it holds labelled objects only.
+            Some(_) | None => self.get::<K>(&name).await?.map(Arc::new),
         };
         let Some(live) = found else {
             let act = if self.settled.knows(&place) { Act::Correct } else { Act::Create };

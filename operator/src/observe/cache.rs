@@ -32,6 +32,8 @@ type Place = (String, String);
 
 #[derive(Debug, Default)]
 struct Objects {
+    /// The latest version that a watch has told of, by namespace: whatever is older, it has told of too, up to the ends of objects.
+    told: HashMap<String, u64>,
     pattern: Pattern,
     /// A pipeline has a handful of objects of a kind.
     by_pipeline: HashMap<Arc<Key>, Vec<(Box<str>, Packed)>>,
@@ -71,43 +73,35 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
         objects.by_pipeline.get(pipeline).into_iter().flatten().filter_map(|(_, packed)| parse(packed)).collect()
     }
 
-    /// Puts an object in, and returns the pipeline that it belongs to; None for one that names no pipeline.
+    /// Puts in what a watch has told of, and returns the pipeline that it belongs to; None for one that names no pipeline.
     pub(crate) fn put(&self, object: &K) -> Option<Key> {
-        self.put_unless(object, |_known| false)
-    }
-
-    /// Puts in what the API server has answered to a write. A watch may have brought a later state by then, which stays: nothing else
-    /// would ever say it again.
-    pub(crate) fn put_written(&self, object: &K) {
-        let version = |object: &K| object.meta().resource_version.as_ref().and_then(|version| version.parse::<u64>().ok());
-        self.put_unless(object, |known| version(known) > version(object));
-    }
-
-    fn put_unless(&self, object: &K, is_kept: impl FnOnce(&K) -> bool) -> Option<Key> {
-        let place = (object.namespace()?, object.name_any());
-        let key = Key::of(object);
-        let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let known = objects.pipelines.get(&place).and_then(|key| objects.find(key, &place.1));
-        if known.and_then(parse::<K>).is_some_and(|known| is_kept(&known)) {
-            return key;
-        }
-        objects.take(&place);
-        let key = key?;
-        let shared = objects.by_pipeline.get_key_value(&key).map_or_else(|| Arc::new(key.clone()), |(shared, _)| Arc::clone(shared));
-        let packed = objects.pattern.pack(&json);
-        let of_pipeline = objects.by_pipeline.entry(Arc::clone(&shared)).or_default();
-        of_pipeline.reserve_exact(1);
-        of_pipeline.push((place.1.as_str().into(), packed));
-        of_pipeline.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        objects.pipelines.insert(place, shared);
-        Some(key)
+        objects.tell(object);
+        objects.put(object)
     }
 
-    /// Takes an object out, and returns the pipeline that it belonged to.
+    /// Puts in what the API server has answered to a write, unless a watch has told of later versions by then: what it has told of the
+    /// object stays, also that it is gone, since nothing else would ever say so again.
+    pub(crate) fn put_written(&self, object: &K) {
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let told = objects.told.get(object.meta().namespace.as_deref().unwrap_or_default());
+        if version(object) > told.copied() {
+            objects.put(object);
+        }
+    }
+
+    /// Takes out what a watch has told the end of, and returns the pipeline that it belonged to.
     pub(crate) fn remove(&self, object: &K) -> Option<Key> {
         let place = (object.namespace()?, object.name_any());
-        self.0.write().unwrap_or_else(PoisonError::into_inner).take(&place)
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        objects.tell(object);
+        objects.take(&place)
+    }
+
+    /// Begins a new list of one namespace or of all. Its versions may be older than those told before: etcd may have been restored.
+    pub(crate) fn begin(&self, namespace: Option<&str>) {
+        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        objects.told.retain(|known, _| namespace.is_some_and(|namespace| namespace != known));
     }
 
     /// Takes out what is not among `kept`, of one namespace or of all, and returns the pipelines that this belonged to.
@@ -119,12 +113,40 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     }
 }
 
+/// Returns the version of an object. Those of one kind in one namespace grow with each write.
+fn version(object: &impl Resource) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
+}
+
 /// What was written by a type is read by it.
 fn parse<K: DeserializeOwned>(packed: &Packed) -> Option<Arc<K>> {
     serde_json::from_slice(&packed.unpack()).ok().map(Arc::new)
 }
 
 impl Objects {
+    fn tell(&mut self, object: &impl Resource) {
+        let (Some(namespace), Some(version)) = (&object.meta().namespace, version(object)) else { return };
+        match self.told.get_mut(namespace) {
+            Some(told) => *told = version.max(*told),
+            None => drop(self.told.insert(namespace.clone(), version)),
+        }
+    }
+
+    fn put(&mut self, object: &(impl Resource + Serialize)) -> Option<Key> {
+        let place = (object.meta().namespace.clone()?, object.name_any());
+        self.take(&place);
+        let key = Key::of(object)?;
+        let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
+        let shared = self.by_pipeline.get_key_value(&key).map_or_else(|| Arc::new(key.clone()), |(shared, _)| Arc::clone(shared));
+        let packed = self.pattern.pack(&json);
+        let of_pipeline = self.by_pipeline.entry(Arc::clone(&shared)).or_default();
+        of_pipeline.reserve_exact(1);
+        of_pipeline.push((place.1.as_str().into(), packed));
+        of_pipeline.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        self.pipelines.insert(place, shared);
+        Some(key)
+    }
+
     fn find(&self, pipeline: &Key, name: &str) -> Option<&Packed> {
         self.by_pipeline.get(pipeline)?.iter().find(|(known, _)| **known == *name).map(|(_, packed)| packed)
     }
@@ -192,23 +214,59 @@ mod tests {
         assert!(cache.get(&key("two"), "b").is_some());
     }
 
+    fn of_version(version: &str) -> ConfigMap {
+        let mut object = object("a", Some("one"));
+        object.metadata.resource_version = Some(version.to_owned());
+        object
+    }
+
+    fn known(cache: &Cache<ConfigMap>) -> Option<String> {
+        cache.get(&key("one"), "a")?.metadata.resource_version.clone()
+    }
+
     #[test]
     fn an_answer_never_replaces_what_a_watch_has_said_since() {
-        let cache = Cache::<ConfigMap>::default();
-        let of = |version: &str| {
-            let mut object = object("a", Some("one"));
-            object.metadata.resource_version = Some(version.to_owned());
-            object
-        };
-        let known = || cache.get(&key("one"), "a").unwrap().metadata.resource_version.clone();
-        cache.put_written(&of("9"));
-        cache.put(&of("12"));
-        cache.put_written(&of("10"));
-        assert_eq!(known().as_deref(), Some("12"));
-        cache.put_written(&of("100"));
-        assert_eq!(known().as_deref(), Some("100"));
-        // A watch is believed whatever it says: etcd may have been restored to an older state.
-        cache.put(&of("3"));
-        assert_eq!(known().as_deref(), Some("3"));
+        let cache = Cache::default();
+        cache.put_written(&of_version("9"));
+        cache.put(&of_version("12"));
+        cache.put_written(&of_version("10"));
+        assert_eq!(known(&cache).as_deref(), Some("12"));
+        cache.put_written(&of_version("100"));
+        assert_eq!(known(&cache).as_deref(), Some("100"));
+        // A watch is believed whatever it says.
+        cache.put(&of_version("13"));
+        assert_eq!(known(&cache).as_deref(), Some("13"));
+    }
+
+    #[test]
+    fn an_answer_never_brings_back_what_a_watch_has_said_is_gone() {
+        let cache = Cache::default();
+        cache.put(&of_version("9"));
+        cache.remove(&of_version("12"));
+        cache.put_written(&of_version("11"));
+        assert_eq!(known(&cache), None);
+        // One that was made and has gone before any watch told of it, while the watch told of others.
+        let mut other = of_version("20");
+        other.metadata.name = Some("b".to_owned());
+        cache.put(&other);
+        cache.put_written(&of_version("19"));
+        assert_eq!(known(&cache), None);
+        cache.put_written(&of_version("21"));
+        assert_eq!(known(&cache).as_deref(), Some("21"));
+    }
+
+    #[test]
+    fn what_is_listed_anew_may_be_of_an_older_state() {
+        let cache = Cache::default();
+        cache.put(&of_version("100"));
+        cache.begin(Some("other"));
+        cache.put_written(&of_version("5"));
+        assert_eq!(known(&cache).as_deref(), Some("100"), "another namespace's list says nothing about this one");
+        for namespace in [Some("n"), None] {
+            cache.begin(namespace);
+            cache.put(&of_version("3"));
+            cache.put_written(&of_version("5"));
+            assert_eq!(known(&cache).as_deref(), Some("5"));
+        }
     }
 }
