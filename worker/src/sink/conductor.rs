@@ -15,6 +15,7 @@ use super::partition::{Partition, Phase};
 use super::pool::Pool;
 use super::rebalance::Release;
 use super::report::Reporter;
+use super::silence::Mutes;
 use super::start::Started;
 use super::work::{Cause, Ticket, Work};
 use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
@@ -59,6 +60,7 @@ pub(super) struct Conductor {
     /// When the topic's id was last asked for beside all decisions, and whether the answer is still to come.
     pub(super) topic_asked_at: Instant,
     pub(super) is_topic_asked: bool,
+    pub(super) mutes: Mutes,
     waiting_limit_bytes: usize,
 }
 
@@ -106,6 +108,7 @@ impl Conductor {
             topics_kept_at: None,
             topic_asked_at: Instant::now(),
             is_topic_asked: false,
+            mutes: Mutes::default(),
             context,
         })
     }
@@ -250,7 +253,7 @@ impl Conductor {
             Event::Observed(seen) => {
                 for &(partition, end) in &seen.log_ends {
                     if let Some(partition) = self.partitions.get_mut(&partition) {
-                        partition.log_end = Some(end.max(partition.log_end.unwrap_or(end)));
+                        partition.observe_end(end);
                     }
                 }
                 for partition in self.partitions.values_mut() {

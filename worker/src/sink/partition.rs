@@ -102,6 +102,8 @@ pub(super) struct Partition {
     /// First offset that is not durable.
     pub(super) durable: i64,
     pub(super) log_end: Option<i64>,
+    /// Where statistics said last that the log ends.
+    pub(super) observed_end: Option<i64>,
     /// Why the broker gives us nothing of it, a right that we lack, and when it said so or was asked again. librdkafka tells it once for
     /// each start of fetching, so it is kept until something comes.
     pub(super) refused: Option<(String, Instant)>,
@@ -158,6 +160,7 @@ impl Partition {
             throttled: false,
             durable: 0,
             log_end: None,
+            observed_end: None,
             refused: None,
             leaderless: false,
             silence: None,
@@ -380,6 +383,14 @@ impl Partition {
         self.log_end.filter(|_| is_told).map(|end| (end - self.durable).max(0))
     }
 
+    /// Notes where statistics say that the log ends. They say again what a broker told last, also after the log was cut below that, so only what
+    /// they have not said before is news.
+    pub(super) fn observe_end(&mut self, end: i64) {
+        if self.observed_end.replace(end) != Some(end) {
+            self.log_end = Some(end.max(self.log_end.unwrap_or(end)));
+        }
+    }
+
     /// Returns where fetching goes on.
     pub(super) fn placement(&self) -> Placement {
         Placement { partition: self.id, offset: self.next, leader_epoch: self.epoch }
@@ -392,8 +403,18 @@ impl Partition {
 
     /// Returns this partition in a new life, in which nothing more is done for it. What is durable stays known, so that its lag does.
     pub(super) fn stopped(&self, phase: Phase, generation: u64, buffer: Buffer, now: Instant) -> Self {
-        let Self { assigned, durable, log_end, leaving, leaderless, stops, .. } = *self;
-        Self { phase, assigned, leaving, durable, log_end, leaderless, stops, ..Self::looking(self.id, generation, buffer, now) }
+        let Self { assigned, durable, log_end, observed_end, leaving, leaderless, stops, .. } = *self;
+        Self {
+            phase,
+            assigned,
+            leaving,
+            durable,
+            log_end,
+            observed_end,
+            leaderless,
+            stops,
+            ..Self::looking(self.id, generation, buffer, now)
+        }
     }
 
     /// Returns the Kafka timestamp of the oldest record that was taken and is not durable.
@@ -502,6 +523,24 @@ mod tests {
         partition.reached_end(30);
         assert!(partition.refused.is_none());
         assert_eq!(partition.lag(), Some(0));
+    }
+
+    #[test]
+    fn an_end_that_statistics_say_again_is_no_news_of_a_log_that_was_cut() {
+        let mut partition = at(10);
+        partition.observe_end(30);
+        assert_eq!(partition.lag(), Some(20));
+        // What a broker answers when it is asked.
+        partition.log_end = Some(10);
+        partition.observe_end(30);
+        let buffer = Buffer::new(Arc::new(rules(PARQUET)), 0, Limits::NONE);
+        partition = partition.stopped(Phase::Active, 2, buffer, Instant::now());
+        partition.observe_end(30);
+        assert_eq!(partition.lag(), Some(0));
+        partition.observe_end(10);
+        assert_eq!(partition.lag(), Some(0));
+        partition.observe_end(12);
+        assert_eq!(partition.lag(), Some(2));
     }
 
     #[test]

@@ -49,7 +49,9 @@ impl Conductor {
         self.generations += 1;
         let ticket = Ticket { partition: id, generation: self.generations };
         let mut looking = Partition::looking(id, ticket.generation, self.buffer(id), Instant::now());
-        looking.stops = self.partitions.get(&id).map_or(0, |before| before.stops);
+        if let Some(before) = self.partitions.get(&id) {
+            (looking.stops, looking.observed_end) = (before.stops, before.observed_end);
+        }
         self.partitions.insert(id, looking);
         let (lookup, sender) = (self.lookup.clone(), self.sender.clone());
         self.spawn(id, async move {

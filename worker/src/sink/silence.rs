@@ -1,7 +1,8 @@
 //! Partitions whose broker does not answer: what is known of them is of its last answer, and nobody tells that it is old.
 //!
 //! librdkafka says when all brokers are away, or one refuses a connection, and then goes on trying; its statistics show who answers. A partition is
-//! silent only while it is asked for: a broker without anything to do closes its connection.
+//! silent only while it is asked for: a broker without anything to do closes its connection. Nor is it silent for as long as its broker has said
+//! that it will not answer, because of a quota.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,6 +30,25 @@ pub(super) struct Silence {
     pub(super) is_long: bool,
 }
 
+/// Until when brokers have said that they will not answer, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Mutes(BTreeMap<i32, Instant>);
+
+impl Mutes {
+    /// Notes what brokers have just said.
+    fn note(&mut self, throttles: &[(i32, Duration)], now: Instant) {
+        self.0.retain(|_, until| *until > now);
+        for &(broker, throttle) in throttles {
+            let until = self.0.entry(broker).or_insert(now);
+            *until = (*until).max(now + throttle);
+        }
+    }
+
+    fn holds(&self, broker: i32, now: Instant) -> bool {
+        self.0.get(&broker).is_some_and(|until| *until > now)
+    }
+}
+
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy)]
 struct Now {
@@ -50,8 +70,10 @@ impl Conductor {
     /// Notes which partitions are asked for in vain. The limit is that of the group: who is not heard for so long counts as gone.
     pub(super) fn note_silence(&mut self, seen: &Observation) {
         let (limit, now) = (self.context.session_timeout, Now { instant: Instant::now(), millis: wall_millis() });
+        self.mutes.note(&seen.throttles, now.instant);
+        let silent = seen.silent.iter().filter(|broker| !self.mutes.holds(broker.id, now.instant));
         let silent: BTreeMap<i32, &str> =
-            seen.silent.iter().flat_map(|broker| broker.partitions.iter().map(|&id| (id, broker.name.as_str()))).collect();
+            silent.flat_map(|broker| broker.partitions.iter().map(|&id| (id, broker.name.as_str()))).collect();
         // librdkafka asks for nothing while its queue is full.
         let may_begin = !self.budget.is_halted() && !self.held;
         for partition in self.partitions.values_mut() {
@@ -115,6 +137,20 @@ mod tests {
         silence = lengthened(Some(silence), Some("broker 3"), limit, at(31));
         assert!(silence.is_long);
         assert_eq!((silence.since_millis, silence.broker.as_deref()), (1_000, Some("broker 3")));
+    }
+
+    #[test]
+    fn a_broker_that_throttles_is_not_silent_before_its_time_is_over() {
+        let (start, mut mutes) = (Instant::now(), Mutes::default());
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        mutes.note(&[(1, Duration::from_secs(40))], at(0));
+        // Later statistics say nothing more of it.
+        mutes.note(&[(2, Duration::from_secs(1))], at(10));
+        assert!(mutes.holds(1, at(39)) && !mutes.holds(1, at(40)) && !mutes.holds(2, at(11)) && !mutes.holds(3, at(10)));
+        mutes.note(&[(1, Duration::from_secs(1))], at(20));
+        assert!(mutes.holds(1, at(39)), "a shorter word does not end a longer one");
+        mutes.note(&[], at(40));
+        assert!(mutes.0.is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What librdkafka's statistics say, as far as the sink looks at it. Pure.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use rdkafka::statistics::{Broker, Statistics};
 
@@ -23,8 +24,8 @@ pub struct Observation {
     pub fetched_messages: i64,
     /// Bytes of memory of the messages that are fetched and not yet taken, about.
     pub fetched_bytes: u64,
-    /// Largest recent throttle time of a broker, milliseconds.
-    pub throttle_millis: i64,
+    /// How long brokers have just said, each by its number, that they will not answer, because of a quota.
+    pub throttles: Vec<(i32, Duration)>,
     /// The partitions that are being fetched.
     pub fetching: Vec<Fetching>,
 }
@@ -32,6 +33,8 @@ pub struct Observation {
 /// A broker that is not connected, or leaves requests without an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SilentBroker {
+    /// Its number.
+    pub id: i32,
     /// Its number and address.
     pub name: String,
     /// Kafka partitions that are fetched from it, or that it leads.
@@ -59,8 +62,8 @@ impl Observation {
     /// Returns what statistics say of a topic.
     #[must_use]
     pub fn of(statistics: &Statistics, topic: &str) -> Self {
-        let throttles = statistics.brokers.values().filter_map(|broker| broker.throttle.as_ref());
-        let mut seen = Self { throttle_millis: throttles.map(|window| window.max).max().unwrap_or(0), ..Self::default() };
+        let throttles = statistics.brokers.values().filter_map(throttle);
+        let mut seen = Self { throttles: throttles.collect(), ..Self::default() };
         // The group's coordinator has a connection of its own, which carries no records.
         let brokers: HashMap<i32, &Broker> =
             statistics.brokers.values().filter(|broker| broker.source != "logical").map(|broker| (broker.nodeid, broker)).collect();
@@ -96,7 +99,8 @@ impl Observation {
         for fetching in &mut seen.fetching {
             fetching.sharers = sharers.get(&fetching.broker).copied().unwrap_or(1);
         }
-        seen.silent = silent.into_iter().map(|(id, partitions)| SilentBroker { name: name(id, brokers.get(&id)), partitions }).collect();
+        seen.silent =
+            silent.into_iter().map(|(id, partitions)| SilentBroker { id, name: name(id, brokers.get(&id)), partitions }).collect();
         seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * MESSAGE_OVERHEAD_BYTES as u64;
         seen
     }
@@ -108,6 +112,11 @@ fn answers(broker: &Broker) -> bool {
     broker.state == "UP" && !(broker.waitresp_cnt > 0 && broker.rxidle > ANSWER_LIMIT_MICROS)
 }
 
+fn throttle(broker: &Broker) -> Option<(i32, Duration)> {
+    let millis = u64::try_from(broker.throttle.as_ref()?.max).ok().filter(|millis| *millis > 0)?;
+    Some((broker.nodeid, Duration::from_millis(millis)))
+}
+
 fn name(id: i32, broker: Option<&&Broker>) -> String {
     match broker {
         Some(broker) => format!("broker {id} ({})", broker.nodename),
@@ -117,7 +126,7 @@ fn name(id: i32, broker: Option<&&Broker>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::statistics::{Partition, Topic};
+    use rdkafka::statistics::{Partition, Topic, Window};
 
     use super::*;
 
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_broker_that_is_not_connected_or_leaves_requests_without_an_answer_is_silent() {
-        let expected = vec![SilentBroker { name: "broker 2 (host-2:9092)".to_owned(), partitions: vec![1] }];
+        let expected = vec![SilentBroker { id: 2, name: "broker 2 (host-2:9092)".to_owned(), partitions: vec![1] }];
         for state in ["INIT", "DOWN", "TRY_CONNECT", "CONNECT"] {
             assert_eq!(silent(|broker| broker.state = state.to_owned()), expected);
         }
@@ -160,8 +169,16 @@ mod tests {
     #[test]
     fn a_leader_that_the_client_does_not_know_is_silent() {
         let seen = observe(vec![broker(1, |_| {})], vec![led_by(3, 0)]);
-        assert_eq!(seen.silent, [SilentBroker { name: "broker 3".to_owned(), partitions: vec![0] }]);
+        assert_eq!(seen.silent, [SilentBroker { id: 3, name: "broker 3".to_owned(), partitions: vec![0] }]);
         assert_eq!(observe(vec![broker(1, |_| {})], vec![led_by(-1, 0)]).leaderless, [0]);
+    }
+
+    #[test]
+    fn a_broker_that_throttles_says_for_how_long() {
+        let window = |max| Some(Window { max, ..Window::default() });
+        let seen =
+            observe(vec![broker(1, |broker| broker.throttle = window(0)), broker(2, |broker| broker.throttle = window(40_000))], vec![]);
+        assert_eq!(seen.throttles, [(2, Duration::from_secs(40))]);
     }
 
     #[test]
