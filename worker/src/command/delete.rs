@@ -66,14 +66,14 @@ pub(super) async fn data(arguments: &DeleteArguments, out: &mut (dyn Write + Sen
     let mut prefixes: Vec<_> = zones.map(|prefix| format!("{prefix}/")).collect();
     let ledger = LedgerKeys::group_prefix(&sink.ledger.prefix, &pipeline.kafka.consumer_group);
     let mut left: Vec<(String, String)> = Vec::new();
-    let epochs = store.prefixes(&ledger, "/").await.map_err(|source| CommandError::Store { act: "list the ledger's epochs", source })?;
+    let epochs = epochs(&store, &ledger).await?;
     // Where nobody tells which of several clusters is this pipeline's, all of them may be another's.
-    let are_several = cluster.is_none() && clusters_in(&store, &pipeline, &epochs).await?.len() > 1;
-    for epoch in epochs {
+    let are_several = cluster.is_none() && clusters_in(&epochs, &pipeline.kafka.topic.name).len() > 1;
+    for (epoch, root) in epochs {
         let reason = if are_several {
             Some("it is of one of several Kafka clusters, and the brokers do not tell which is this pipeline's".to_owned())
         } else {
-            why_left(&store, &pipeline, &epoch, cluster.as_deref()).await?
+            why_left(&store, &pipeline, (&epoch, root), cluster.as_deref()).await?
         };
         if let Some(reason) = reason {
             writeln!(out, "s3://{}/{epoch}: left, {reason}", sink.bucket).map_err(CommandError::Output)?;
@@ -108,16 +108,25 @@ async fn cluster_of(pipeline: &Pipeline, arguments: &DeleteArguments) -> Result<
     }
 }
 
-/// Returns the clusters whose epochs of the pipeline's topic a ledger has; None stands for one without a name.
-async fn clusters_in(store: &Store, pipeline: &Pipeline, epochs: &[String]) -> Result<BTreeSet<Option<String>>, CommandError> {
-    let mut clusters = BTreeSet::new();
-    for epoch in epochs {
-        let root = store.get(&format!("{epoch}root.json")).await;
+/// The root of an epoch, where it has one, and why it cannot be read.
+type FoundRoot = Option<Result<Root, String>>;
+
+/// Returns the epochs of a ledger with their roots.
+async fn epochs(store: &Store, ledger: &str) -> Result<Vec<(String, FoundRoot)>, CommandError> {
+    let prefixes = store.prefixes(ledger, "/").await.map_err(|source| CommandError::Store { act: "list the ledger's epochs", source })?;
+    let mut epochs = Vec::with_capacity(prefixes.len());
+    for epoch in prefixes {
         let root =
-            root.map_err(|source| CommandError::Store { act: "read the ledger", source })?.and_then(|root| Root::from_json(&root).ok());
-        clusters.extend(root.filter(|root| root.topic == pipeline.kafka.topic.name).map(|root| root.cluster_id));
+            store.get(&format!("{epoch}root.json")).await.map_err(|source| CommandError::Store { act: "read the ledger", source })?;
+        epochs.push((epoch, root.map(|root| Root::from_json(&root).map_err(|error| line(&error)))));
     }
-    Ok(clusters)
+    Ok(epochs)
+}
+
+/// Returns the clusters that epochs of a topic are of; None stands for one without a name.
+fn clusters_in<'a>(epochs: &'a [(String, FoundRoot)], topic: &str) -> BTreeSet<Option<&'a str>> {
+    let roots = epochs.iter().filter_map(|(_, root)| root.as_ref()?.as_ref().ok());
+    roots.filter(|root| root.topic == topic).map(|root| root.cluster_id.as_deref()).collect()
 }
 
 /// Returns whether a key is of an epoch: of its ledger, or an object that its name says is.
@@ -143,21 +152,25 @@ fn told(left: &[(String, String)], ledger: &str) -> Option<String> {
 
 /// Returns why an epoch of the ledger is left; None where it is this pipeline's. Its root names the cluster and the topic, its plans the zones
 /// that they fill. Where brokers do not tell their cluster, only plans that fill this pipeline's zones make an epoch its own.
-async fn why_left(store: &Store, pipeline: &Pipeline, epoch: &str, cluster: Option<&str>) -> Result<Option<String>, CommandError> {
+async fn why_left(
+    store: &Store,
+    pipeline: &Pipeline,
+    (epoch, root): (&str, FoundRoot),
+    cluster: Option<&str>,
+) -> Result<Option<String>, CommandError> {
     let failed = |source| CommandError::Store { act: "read the ledger", source };
     let mut is_of_cluster = false;
-    if let Some(root) = store.get(&format!("{epoch}root.json")).await.map_err(failed)? {
-        match Root::from_json(&root) {
-            Err(error) => return Ok(Some(format!("it belongs to another version: {}", line(&error)))),
-            Ok(root) if root.topic != pipeline.kafka.topic.name => return Ok(Some(format!("it belongs to topic {:?}", root.topic))),
-            Ok(root) => match (&root.cluster_id, cluster) {
-                (Some(theirs), Some(ours)) if theirs != ours => {
-                    return Ok(Some(format!("it belongs to Kafka cluster {theirs:?}, and the brokers are {ours:?}")));
-                }
-                (Some(_), Some(_)) => is_of_cluster = true,
-                (None, _) | (_, None) => {}
-            },
-        }
+    match root {
+        None => {}
+        Some(Err(error)) => return Ok(Some(format!("it belongs to another version: {error}"))),
+        Some(Ok(root)) if root.topic != pipeline.kafka.topic.name => return Ok(Some(format!("it belongs to topic {:?}", root.topic))),
+        Some(Ok(root)) => match (&root.cluster_id, cluster) {
+            (Some(theirs), Some(ours)) if theirs != ours => {
+                return Ok(Some(format!("it belongs to Kafka cluster {theirs:?}, and the brokers are {ours:?}")));
+            }
+            (Some(_), Some(_)) => is_of_cluster = true,
+            (None, _) | (_, None) => {}
+        },
     }
     let listed = store.list(&format!("{epoch}p"), None, LOOKED_AT).await.map_err(failed)?;
     let key = listed.iter().map(|entry| entry.key.as_str()).find(|key| LedgerKeys::parse_plan(key).is_some());

@@ -36,7 +36,7 @@ enum Past {
     /// Every slot goes on where it stands.
     Known(Vec<Standing>),
     /// The replay has no past: its first row comes first. What all slots say.
-    New(Vec<Standing>, Vec<Standing>),
+    New(Vec<Standing>),
     /// Rows were produced, and a slot does not say how far.
     Lost,
 }
@@ -51,10 +51,7 @@ impl Session<'_> {
         let slots: Vec<u32> = self.pending.iter().copied().collect();
         let (standings, is_new) = match self.past(&slots) {
             Ok(Past::Known(standings)) => (standings, false),
-            Ok(Past::New(standings, all)) => {
-                self.check_content(&all)?;
-                (standings, true)
-            }
+            Ok(Past::New(all)) => (all, true),
             Ok(Past::Lost) => {
                 return Err(Failure::Final(ProducerError::ProgressMissing {
                     topic: self.context.topic.name.clone(),
@@ -72,7 +69,7 @@ impl Session<'_> {
         if is_new {
             self.begin_replay()?;
         }
-        for standing in standings {
+        for standing in standings.iter().filter(|standing| self.pending.contains(&standing.slot)) {
             self.positions.take(standing.slot, standing.row().unwrap_or(0));
         }
         self.pending.clear();
@@ -115,7 +112,7 @@ impl Session<'_> {
             return Ok(if is_known(&standings) { Past::Known(standings) } else { Past::Lost });
         }
         let knows_source = all.iter().any(|standing| standing.found.knows_source);
-        Ok(if has_rows && !knows_source { Past::Lost } else { Past::New(standings, all) })
+        Ok(if has_rows && !knows_source { Past::Lost } else { Past::New(all) })
     }
 
     /// Notes in every slot, others' too, that the replay has begun. Several replicas may do so.
