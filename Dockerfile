@@ -3,7 +3,7 @@
 FROM rust:1.95.0-bookworm AS build
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cmake libssl-dev perl pkg-config && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
-COPY Cargo.toml Cargo.lock rust-toolchain.toml clippy.toml ./
+COPY Cargo.toml Cargo.lock ./
 COPY pipeline pipeline
 COPY operator operator
 COPY worker worker

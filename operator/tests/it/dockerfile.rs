@@ -1,6 +1,15 @@
-//! What the Dockerfile copies, beside what cargo needs.
+//! What the Dockerfile copies, beside what cargo needs, and by which compiler it builds.
 
 use crate::chart::repository;
+
+#[test]
+fn the_compiler_is_the_one_of_the_toolchain_file() {
+    let read = |name: &str| std::fs::read_to_string(repository(name)).unwrap();
+    let (toolchain, dockerfile) = (read("rust-toolchain.toml"), read("Dockerfile"));
+    let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
+    // The file itself stays outside: its components would be fetched for nothing.
+    assert!(dockerfile.lines().any(|line| line == format!("FROM rust:{channel}-bookworm AS build")), "{channel}");
+}
 
 #[test]
 fn every_member_of_the_workspace_is_copied() {
