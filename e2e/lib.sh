@@ -84,6 +84,12 @@ java_tools() {
   need mvn maven
 }
 
+# clock_library: what sets the wall clock of one process, for the loader; a file says by how much.
+clock_library() {
+  need faketime faketime
+  faketime -m -f +0 env | sed -n 's/^LD_PRELOAD=//p'
+}
+
 # A file of E2E_RUN holds "PID START"; the start time guards against a number that was given to another process.
 start_time() {
   local stat fields

@@ -18,6 +18,10 @@ pub struct Status {
     pub worker: String,
     /// Version of this program.
     pub version: String,
+    /// When this was said, by the worker's own clock, milliseconds since 1970: what its other moments are compared with. None while it is only
+    /// kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_millis: Option<i64>,
     /// When the process started, milliseconds since 1970.
     pub started_millis: i64,
     /// How far the worker is.
@@ -271,6 +275,7 @@ impl Status {
             role,
             worker: worker.into(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            said_millis: None,
             started_millis,
             state: State::Starting,
             topic: None,

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use stockpipeline::launch::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH, STATUS_PATH};
+use stockpipeline::status::Status;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -141,7 +142,8 @@ fn verdict(verdict: Result<(), String>) -> Response {
 }
 
 async fn show_status(State(sources): State<Sources>) -> Response {
-    Json(sources.status.read().as_ref()).into_response()
+    let status = sources.status.read();
+    Json(Status { said_millis: Some(wall_millis()), ..status.as_ref().clone() }).into_response()
 }
 
 async fn show_metrics(State(sources): State<Sources>) -> Response {

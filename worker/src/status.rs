@@ -43,6 +43,8 @@ pub fn ready(status: &Status, now_millis: i64) -> Result<(), String> {
 /// Returns whether an outside system answers, or one line that says since when it does not.
 fn verdict(dependency: Dependency, system: &str, now_millis: i64) -> Result<(), String> {
     match (dependency.failing_since_millis, dependency.last_success_millis) {
+        // The clock was set back since then.
+        (Some(since), _) if now_millis < since => Err(format!("{system} is failing")),
         (Some(since), _) if now_millis - since > FAILING_LIMIT_MILLIS => {
             Err(format!("{system} has been failing for {} s", (now_millis - since) / 1_000))
         }

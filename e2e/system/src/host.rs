@@ -1,7 +1,6 @@
 //! The workers' program on this machine: the audit, and workers beside those of the pods.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::clock::Clock;
 use crate::pipeline::{KEYS, Pipeline};
 use crate::program::run;
 use crate::wait::until;
@@ -62,25 +62,23 @@ pub struct HostWorker {
 }
 
 impl HostWorker {
-    /// Starts one under a name, with a folder for its downloads, and waits until it answers.
+    /// Starts one under a name, by a clock of its own if need be, and waits until it answers.
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(pipeline: &Pipeline, role: &str, name: &str, scratch: Option<&Path>) -> Self {
+    pub async fn start(pipeline: &Pipeline, role: &str, name: &str, clock: Option<&Clock>) -> Self {
         let mounted = Mounted::of(pipeline);
         // A port that was free a moment ago.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port");
-        let mut command = Command::new(&pipeline.stage.settings.worker);
-        command
+        let child = Command::new(&pipeline.stage.settings.worker)
             .args([role, "--config", &mounted.document(), "--secrets-dir", &mounted.secrets(), "--worker-name", name])
             .args(["--http-port", &free.port().to_string(), "--memory", "256Mi"])
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
-            .kill_on_drop(true);
-        if let Some(scratch) = scratch {
-            command.arg("--scratch-dir").arg(scratch);
-        }
-        let child = command.spawn().unwrap_or_else(|error| panic!("the worker's program does not start: {error}"));
+            .envs(clock.map(Clock::environment).into_iter().flatten())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("the worker's program does not start: {error}"));
         let mut worker = Self { child, port: free.port(), mounted };
         until("the worker answers", async || worker.status().await.map(drop)).await;
         worker

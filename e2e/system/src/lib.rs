@@ -22,6 +22,7 @@
 //! The tests are under `tests/it`, and all of them are ignored unless asked for, since they need the stage.
 
 pub mod bucket;
+pub mod clock;
 pub mod dataset;
 pub mod duckdb;
 pub mod faults;

@@ -64,6 +64,8 @@ pub struct Settings {
     pub kafka_script: Option<PathBuf>,
     /// Script that stops and starts the S3 server; where the server is not of this repository, there is none.
     pub s3_script: Option<PathBuf>,
+    /// What sets the wall clock of a process, for the loader.
+    pub clock_library: Option<String>,
 }
 
 impl Settings {
@@ -91,6 +93,7 @@ impl Settings {
             worker: path("STOCKPIPELINE_WORKER").unwrap_or_else(beside_this_program),
             kafka_script: path("E2E_KAFKA"),
             s3_script: path("E2E_S3"),
+            clock_library: std::env::var("E2E_CLOCK").ok(),
         })
     }
 }

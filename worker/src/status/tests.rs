@@ -21,7 +21,7 @@ type Change = fn(&mut Status);
 
 #[test]
 fn readiness_names_the_first_thing_that_is_wrong() {
-    let cases: [(&str, Change, Result<(), &str>); 12] = [
+    let cases: [(&str, Change, Result<(), &str>); 13] = [
         ("at work", |_| {}, Ok(())),
         ("more replicas than partitions", |s| s.state = State::Idle, Ok(())),
         ("finite source done", |s| s.state = State::Completed, Ok(())),
@@ -36,6 +36,7 @@ fn readiness_names_the_first_thing_that_is_wrong() {
         ("fatal", |s| s.fatal = Some(failure(Reason::DataLoss)), Err("DataLoss: s3 denies PutObject")),
         ("paused", |s| s.paused = Some(failure(Reason::DeadLetterRateExceeded)), Err("DeadLetterRateExceeded: s3 denies PutObject")),
         ("s3 never answered", |s| s.s3 = Some(Dependency::default()), Err("s3 has not answered yet")),
+        ("failing, and the clock was set back", |s| s.kafka.failed(NOW + 1), Err("kafka is failing")),
         ("kafka failing for a moment", |s| s.kafka.failed(NOW - FAILING_LIMIT_MILLIS), Ok(())),
         (
             "s3 failing beyond its limit",

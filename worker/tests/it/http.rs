@@ -71,7 +71,9 @@ async fn endpoints_say_what_the_worker_says() {
 
     let (code, body) = get(endpoint.address, "/status").await;
     assert_eq!(code, 200);
-    assert_eq!(serde_json::from_str::<Status>(&body).unwrap(), *endpoint.status.read());
+    let mut said = serde_json::from_str::<Status>(&body).unwrap();
+    assert!(said.said_millis.take().is_some(), "it tells when it was said");
+    assert_eq!(said, *endpoint.status.read());
 
     let (code, body) = get(endpoint.address, "/metrics").await;
     assert_eq!(code, 200);

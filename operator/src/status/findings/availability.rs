@@ -55,10 +55,11 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     }
     let rotation = pipeline.sink.rotation.max_interval;
     let limit = RECENT + rotation * 2;
-    let last_commit = workers.said.iter().filter_map(|status| status.sink.as_ref()?.last_commit_millis).max();
-    let started = workers.said.iter().map(|status| status.started_millis).min();
+    let age = |status: &Status, since: i64| age(status, since, evidence.now).unwrap_or_default();
+    let committed = workers.said.iter().filter_map(|status| Some(age(status, status.sink.as_ref()?.last_commit_millis?))).min();
+    let running = workers.said.iter().map(|status| age(status, status.started_millis)).max();
     // A commit before the start says nothing of what runs: it may have stood still for long, as it was told to.
-    let quiet = last_commit.max(started).map(|since| age(evidence.now, since));
+    let quiet = committed.into_iter().chain(running).min();
     let waits = lag.is_some_and(|lag| lag.total > 0);
     if quiet.is_some_and(|quiet| waits && quiet > limit) {
         let minutes = limit.as_secs() / 60;
@@ -68,7 +69,7 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     if let Some(found) = updating(workers) {
         return found;
     }
-    let has_committed = last_commit.is_some_and(|since| age(evidence.now, since) <= limit);
+    let has_committed = committed.is_some_and(|age| age <= limit);
     let reason = if has_committed { Availability::Committing } else { Availability::MinimumReplicasAvailable };
     finding(reason, &summary(workers))
 }
@@ -182,7 +183,8 @@ fn own_words(said: &[Status], now: Timestamp) -> Option<Finding<Availability>> {
 
 /// Returns the failure that keeps a worker from its work. An error that is over, or has just begun, is none.
 fn failure_of(status: &Status, now: Timestamp) -> Option<&Failure> {
-    let fails = |since: Option<i64>| since.is_some_and(|since| age(now, since) >= FAILING);
+    // Since when is unknown where the worker's clock was set back meanwhile.
+    let fails = |since: Option<i64>| since.is_some_and(|since| age(status, since, now).is_none_or(|age| age >= FAILING));
     let is_failing = fails(status.kafka.failing_since_millis) || status.s3.is_some_and(|s3| fails(s3.failing_since_millis));
     let last = status.last_error.as_ref().filter(|_| is_failing);
     status.fatal.as_ref().or(status.paused.as_ref()).or(last)
@@ -246,8 +248,11 @@ fn summary(workers: &WorkersSeen<'_>) -> String {
     format!("{} of {} ready", ready(workers.deployment), workers.desired)
 }
 
-fn age(now: Timestamp, since_millis: i64) -> Duration {
-    Duration::from_millis(u64::try_from(now.as_millisecond().saturating_sub(since_millis)).unwrap_or(0))
+/// Returns how long ago something was when a worker said it, by that worker's clock, which may be off; by ours where it does not tell its own.
+/// None for what was in the future.
+fn age(status: &Status, since_millis: i64, now: Timestamp) -> Option<Duration> {
+    let said_millis = status.said_millis.unwrap_or(now.as_millisecond());
+    u64::try_from(said_millis.saturating_sub(since_millis)).ok().map(Duration::from_millis)
 }
 
 fn finding(reason: Availability, message: &str) -> Finding<Availability> {

@@ -383,6 +383,24 @@ fn short_trouble_and_a_full_buffer_are_no_findings() {
 }
 
 #[test]
+fn how_long_a_worker_has_failed_goes_by_its_own_clock() {
+    let found_at = |ahead: i64, since: i64| {
+        found(|s| {
+            s.sinks[0].said_millis = Some(now().as_millisecond() + ahead * 1_000);
+            s.sinks[0].kafka.failing_since_millis = Some(now().as_millisecond() + since * 1_000);
+            s.sinks[0].last_error = Some(failure(WorkerReason::BrokerUnreachable));
+        })
+        .sink
+        .reason
+    };
+    for ahead in [0, 3_600, -3_600] {
+        assert_eq!(found_at(ahead, ahead - 31), Availability::BrokerUnreachable, "{ahead} s ahead");
+        assert_ne!(found_at(ahead, ahead - 5), Availability::BrokerUnreachable, "{ahead} s ahead");
+    }
+    assert_eq!(found_at(0, 3_595), Availability::BrokerUnreachable, "it was set back by an hour");
+}
+
+#[test]
 fn what_was_lost_stays_until_it_is_acknowledged() {
     let reported = |status: &str| {
         vec![Condition {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::json;
+use stockpipeline_e2e::clock::Clock;
 use stockpipeline_e2e::faults::{self, Dice};
 use stockpipeline_e2e::host::HostWorker;
 use stockpipeline_e2e::pods::Pod;
@@ -163,4 +164,37 @@ async fn a_worker_is_there_twice() {
     twin.signal(Signal::KILL);
     load.goes_on("its SIGKILL").await;
     load.arrives_once("a second sink of the same name beside the first, then killed").await;
+}
+
+/// Seconds by which S3 lets a clock be off: a quarter of an hour.
+const TOLERATED: i64 = 600;
+const HOUR: i64 = 3_600;
+
+/// S3 refuses what is signed by a clock that is off; the group, the fences and the rotation do not go by it.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stage: e2e/stage up"]
+async fn clocks_are_set_by_an_hour() {
+    let mut load = Load::start("clocks", 150, |_| {}).await;
+    let clock = Clock::new(&load.pipeline.stage.settings);
+    let mut sink = HostWorker::start(&load.pipeline, "sink", "sink-beside", Some(&clock)).await;
+    let mut producer = HostWorker::start(&load.pipeline, "producer", "producer-beside", Some(&clock)).await;
+    sink.owns_partitions().await;
+    for seconds in [TOLERATED, HOUR, -HOUR] {
+        clock.set(seconds);
+        let is_refused = seconds.abs() > TOLERATED;
+        until("what S3 says of the clock is told", async || {
+            let status = sink.status().await?;
+            let is_told = status["s3"]["failingSinceMillis"].is_i64() && status["lastError"]["reason"] == "ClockSkewed";
+            (is_told == is_refused).then_some(())
+        })
+        .await;
+        load.goes_on(&format!("a clock that is {seconds} s ahead")).await;
+        clock.set(0);
+        until("S3 takes what the sink signs", async || sink.status().await?["s3"]["failingSinceMillis"].is_null().then_some(())).await;
+        load.goes_on("a clock that is right again").await;
+    }
+    assert!(producer.is_running());
+    // The operator asks pods alone.
+    drop((sink, producer));
+    load.arrives_once("clocks of a sink and a producer 10 min ahead, an hour ahead, and an hour behind").await;
 }
