@@ -1,8 +1,12 @@
 //! The clocks of this machine. Called at the edges only; pure code takes the values.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
+use stockpipeline::launch::WallClock;
+
+/// How often the wall clock is looked at.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 /// Returns milliseconds since boot, a suspended machine's sleep included. Never jumps; what fences and liveness measure with.
 #[must_use]
@@ -31,4 +35,16 @@ pub fn cpu_seconds() -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "seconds and nanoseconds of CPU time are far below 2^53")]
     let seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
     seconds
+}
+
+/// Waits until the wall clock is set back, and returns by how much.
+pub async fn set_back() -> Duration {
+    let ahead_millis = || wall_millis().saturating_sub_unsigned(boottime_millis());
+    let mut clock = WallClock::new(ahead_millis());
+    loop {
+        tokio::time::sleep(LOOKED_AT_EVERY).await;
+        if let Some(by) = clock.set_back(ahead_millis()) {
+            return by;
+        }
+    }
 }

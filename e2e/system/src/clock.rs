@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 use crate::stage::Settings;
 
-/// A wall clock, by libfaketime. It is looked at once a second.
+/// A wall clock, by libfaketime, which reads its file once a second. What a process waits for takes as long as ever, unlike with a real clock
+/// that is set.
 #[derive(Debug)]
 pub struct Clock {
     folder: TempDir,

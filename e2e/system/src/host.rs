@@ -114,6 +114,15 @@ impl HostWorker {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Returns the code with which it has ended; None while it runs.
+    ///
+    /// # Panics
+    /// When a signal has ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let ended = self.child.try_wait().ok().flatten()?;
+        Some(ended.code().expect("no signal has ended it"))
+    }
+
     /// Sends it a signal.
     ///
     /// # Panics

@@ -32,7 +32,7 @@ type Place = (String, String);
 
 #[derive(Debug, Default)]
 struct Objects {
-    /// The latest version that a watch has told of, by namespace: whatever is older, it has told of too, up to the ends of objects.
+    /// The latest version that a watch has told of, by namespace: whatever was before, it has told of too, or its list lacks it.
     told: HashMap<String, u64>,
     pattern: Pattern,
     /// A pipeline has a handful of objects of a kind.
@@ -81,7 +81,7 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     }
 
     /// Puts in what the API server has answered to a write, unless a watch has told of later versions by then: what it has told of the
-    /// object stays, also that it is gone, since nothing else would ever say so again.
+    /// object stays, also that it is gone, since nothing else would ever say so again. What is left out here costs a request at most.
     pub(crate) fn put_written(&self, object: &K) {
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let told = objects.told.get(object.meta().namespace.as_deref().unwrap_or_default());
@@ -96,12 +96,6 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
         objects.tell(object);
         objects.take(&place)
-    }
-
-    /// Begins a new list of one namespace or of all. Its versions may be older than those told before: etcd may have been restored.
-    pub(crate) fn begin(&self, namespace: Option<&str>) {
-        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        objects.told.retain(|known, _| namespace.is_some_and(|namespace| namespace != known));
     }
 
     /// Takes out what is not among `kept`, of one namespace or of all, and returns the pipelines that this belonged to.
@@ -253,20 +247,10 @@ mod tests {
         assert_eq!(known(&cache), None);
         cache.put_written(&of_version("21"));
         assert_eq!(known(&cache).as_deref(), Some("21"));
-    }
-
-    #[test]
-    fn what_is_listed_anew_may_be_of_an_older_state() {
-        let cache = Cache::default();
-        cache.put(&of_version("100"));
-        cache.begin(Some("other"));
-        cache.put_written(&of_version("5"));
-        assert_eq!(known(&cache).as_deref(), Some("100"), "another namespace's list says nothing about this one");
-        for namespace in [Some("n"), None] {
-            cache.begin(namespace);
-            cache.put(&of_version("3"));
-            cache.put_written(&of_version("5"));
-            assert_eq!(known(&cache).as_deref(), Some("5"));
-        }
+        // A new list that lacks it.
+        cache.remove(&of_version("22"));
+        cache.retain(None, &HashSet::new());
+        cache.put_written(&of_version("21"));
+        assert_eq!(known(&cache), None);
     }
 }

@@ -237,7 +237,6 @@ async fn keep<K: Cached>(api: Api<K>, config: watcher::Config, mut kept: Kept<K>
         let keys: Vec<Key> = match event {
             Ok(Event::Init) => {
                 fresh.clear();
-                kept.cache.begin(kept.namespace.as_deref());
                 Vec::new()
             }
             Ok(Event::InitApply(object)) => {

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::catalog::converge::Catalogue;
-use crate::clock::boottime_millis;
+use crate::clock::{self, boottime_millis};
 use crate::error::chain;
 use crate::hash;
 use crate::metrics::Metrics;
@@ -68,6 +68,13 @@ pub enum RunError {
     /// The controller could not go on.
     #[error("the controller could not go on")]
     Controller(#[source] Box<ControllerError>),
+    /// The wall clock was set back.
+    #[error(
+        "the wall clock was set back by {} s, and whatever waits for a moment on it would wait for as long again: the operator starts anew; look \
+         at how the node's clock is kept",
+        .0.as_secs()
+    )]
+    ClockSetBack(Duration),
 }
 
 impl RunError {
@@ -76,7 +83,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Client(_) => Exit::User,
-            Self::Lost(_) | Self::Controller(_) => Exit::External,
+            Self::Lost(_) | Self::Controller(_) | Self::ClockSetBack(_) => Exit::External,
         }
     }
 }
@@ -86,6 +93,7 @@ enum Ended {
     Stopped,
     Lost(Lost),
     Controller(ControllerError),
+    ClockSetBack(Duration),
 }
 
 /// Runs a process until it is stopped or may not go on.
@@ -131,6 +139,10 @@ pub async fn run(process: Process) -> Result<(), RunError> {
             elector.release().await;
             Err(RunError::Controller(Box::new(error)))
         }
+        Ended::ClockSetBack(by) => {
+            elector.release().await;
+            Err(RunError::ClockSetBack(by))
+        }
         Ended::Lost(lost) => {
             error!(error = %lost, "this process does not lead any more");
             Err(RunError::Lost(lost))
@@ -146,10 +158,11 @@ async fn lead(context: Context, elector: &mut Elector, shutdown: &CancellationTo
         biased;
         lost = elector.keep() => Ended::Lost(lost),
         () = shutdown.cancelled() => Ended::Stopped,
+        by = clock::set_back() => Ended::ClockSetBack(by),
         joined = &mut controller => return how_ended(joined),
     };
     stop.cancel();
-    if matches!(ended, Ended::Stopped) && timeout(STOP_GRACE, &mut controller).await.is_err() {
+    if matches!(ended, Ended::Stopped | Ended::ClockSetBack(_)) && timeout(STOP_GRACE, &mut controller).await.is_err() {
         warn!("some reconciles did not end in time; whoever leads next does them again");
     }
     controller.abort();

@@ -19,7 +19,6 @@ use tracing::{debug, error, warn};
 use crate::accept::claims::registry::{Registry, Source};
 use crate::apply::ApplyError;
 use crate::catalog::converge::Catalogue;
-use crate::clock::wall_ahead_millis;
 use crate::error::{Retry, chain};
 use crate::metrics::{Metrics, Outcome};
 use crate::observe::workers::Workers;
@@ -331,7 +330,7 @@ async fn look(object: Arc<Stored>, shared: Arc<Shared>, opened: CancellationToke
     // This look is in place of what was due, and is about what is there now: another one may have ended meanwhile.
     shared.agenda.set(key.clone(), None);
     let Some((object, _)) = shared.find(&key) else { return Ok(Action::await_change()) };
-    memory.is_about(object.meta().uid.as_deref().unwrap_or_default(), wall_ahead_millis());
+    memory.is_about(object.meta().uid.as_deref().unwrap_or_default());
     let limit = shared.context.settings.timing.reconcile_timeout;
     let work = AssertUnwindSafe(reconcile::reconcile(&object, &shared, &mut memory)).catch_unwind();
     let result = match tokio::time::timeout(limit, Box::pin(work)).await {

@@ -52,9 +52,9 @@ fn drain(look: &Look<'_>, memory: &mut Remembered, seen: &Seen, desired: Desired
     let before = look.reported().iter().find(|condition| condition.type_ == "Suspended");
     let was = |reason: Suspended| before.filter(|condition| condition.reason == reason.meaning().label);
     if desired == DesiredState::Drained {
-        // An operator that has just started goes on with the drain that it finds.
+        // An operator that has just started goes on with the drain that it finds; one of the future is of a clock that was set back.
         let found = look.known.as_ref().and_then(|status| status.draining_since.as_ref()).map(|since| since.0);
-        memory.draining_since.get_or_insert(found.unwrap_or(look.now));
+        memory.draining_since.get_or_insert(found.map_or(look.now, |since| since.min(look.now)));
     } else {
         memory.draining_since = None;
     }

@@ -16,16 +16,11 @@ use crate::hash;
 use crate::observe::{Key, Packed};
 use crate::resource::crd::report::StockPipelineStatus;
 
-/// Milliseconds by which a wall clock is set at least: less is how one is kept in step.
-const CLOCK_SET_MILLIS: u64 = 30_000;
-
 /// What is remembered of one pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
     /// Unique id of the resource that this is about.
     pub(crate) uid: String,
-    /// By how much the wall clock was ahead of the time since boot at the last look.
-    wall_ahead_millis: i64,
     /// What was applied.
     pub(crate) settled: Settled,
     /// What has failed, and until when it is left alone.
@@ -145,14 +140,11 @@ impl Memory {
 }
 
 impl Remembered {
-    /// Starts anew when the resource was deleted and made again, and when the wall clock was set: the moments that are remembered are wrong
-    /// then, and whatever waits for one that is an hour ahead would wait for an hour.
-    pub(crate) fn is_about(&mut self, uid: &str, wall_ahead_millis: i64) {
-        let is_clock_set = wall_ahead_millis.abs_diff(self.wall_ahead_millis) >= CLOCK_SET_MILLIS;
-        if self.uid != uid || is_clock_set {
+    /// Starts anew when the resource was deleted and made again.
+    pub(crate) fn is_about(&mut self, uid: &str) {
+        if self.uid != uid {
             *self = Self { uid: uid.to_owned(), ..Self::default() };
         }
-        self.wall_ahead_millis = wall_ahead_millis;
     }
 
     /// Returns whether something that has failed is still left alone.
@@ -223,26 +215,10 @@ mod tests {
     #[test]
     fn a_resource_of_the_same_name_starts_anew() {
         let mut memory = Remembered { uid: "old".to_owned(), failures: 3, ..Remembered::default() };
-        memory.is_about("old", 0);
+        memory.is_about("old");
         assert_eq!(memory.failures, 3);
-        memory.is_about("new", 0);
+        memory.is_about("new");
         assert_eq!(memory.failures, 0);
-    }
-
-    #[test]
-    fn moments_are_forgotten_when_the_clock_is_set_and_kept_while_it_is_kept_in_step() {
-        let mut memory = Remembered::default();
-        memory.is_about("u", 1_000_000_000);
-        for ahead in (1_000_000_000..1_000_600_000).step_by(20_000) {
-            memory.asked = Some(at(0));
-            memory.is_about("u", ahead);
-            assert!(memory.asked.is_some(), "{ahead}");
-        }
-        for ahead in [1_004_200_000, 1_000_600_000] {
-            memory.asked = Some(at(0));
-            memory.is_about("u", ahead);
-            assert_eq!((memory.asked, memory.uid.as_str()), (None, "u"));
-        }
     }
 
     #[test]

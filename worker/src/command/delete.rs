@@ -66,7 +66,7 @@ pub(super) async fn data(arguments: &DeleteArguments, out: &mut (dyn Write + Sen
     let mut prefixes: Vec<_> = zones.map(|prefix| format!("{prefix}/")).collect();
     let ledger = LedgerKeys::group_prefix(&sink.ledger.prefix, &pipeline.kafka.consumer_group);
     let mut left: Vec<(String, String)> = Vec::new();
-    let epochs = epochs(&store, &ledger).await?;
+    let epochs = epochs_of(&store, &ledger).await?;
     // Where nobody tells which of several clusters is this pipeline's, all of them may be another's.
     let are_several = cluster.is_none() && clusters_in(&epochs, &pipeline.kafka.topic.name).len() > 1;
     for (epoch, root) in epochs {
@@ -112,7 +112,7 @@ async fn cluster_of(pipeline: &Pipeline, arguments: &DeleteArguments) -> Result<
 type FoundRoot = Option<Result<Root, String>>;
 
 /// Returns the epochs of a ledger with their roots.
-async fn epochs(store: &Store, ledger: &str) -> Result<Vec<(String, FoundRoot)>, CommandError> {
+async fn epochs_of(store: &Store, ledger: &str) -> Result<Vec<(String, FoundRoot)>, CommandError> {
     let prefixes = store.prefixes(ledger, "/").await.map_err(|source| CommandError::Store { act: "list the ledger's epochs", source })?;
     let mut epochs = Vec::with_capacity(prefixes.len());
     for epoch in prefixes {

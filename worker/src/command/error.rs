@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::audit::AuditError;
 use crate::error::Class;
@@ -26,6 +27,16 @@ pub enum CommandError {
     /// Results could not be written.
     #[error("failed to write the results")]
     Output(#[source] io::Error),
+    /// The wall clock was set back.
+    #[error(
+        "the wall clock was set back by {} s, and whatever waits for a moment on it would wait for as long again: the worker starts anew; look at \
+         how the node's clock is kept",
+        by.as_secs()
+    )]
+    ClockSetBack {
+        /// By how much.
+        by: Duration,
+    },
     /// The HTTP port could not be taken.
     #[error("failed to listen on port {port}; another process has it, or choose another with --http-port")]
     Listen {
@@ -103,7 +114,7 @@ impl CommandError {
             | Self::Folder { .. }
             | Self::NothingThere { .. }
             | Self::NoProducer => Class::User,
-            Self::Output(_) | Self::Store { .. } => Class::External,
+            Self::Output(_) | Self::Store { .. } | Self::ClockSetBack { .. } => Class::External,
             Self::Kafka { source, .. } => source.class(),
             Self::Audit(error) => error.class(),
             Self::Feed(error) => error.class(),

@@ -16,7 +16,7 @@ use super::connect::{self, StoreOptions};
 use super::documents::{folder_of, load};
 use super::zone::zone;
 use super::{CommandError, Surroundings, WorkerArguments};
-use crate::clock::{boottime_millis, wall_millis};
+use crate::clock::{self, boottime_millis, wall_millis};
 use crate::contact::Contact;
 use crate::feed::{self, Feed};
 use crate::http;
@@ -86,7 +86,8 @@ pub(super) async fn sink(arguments: WorkerArguments, surroundings: Surroundings<
         failpoints: surroundings.failpoints,
     };
     let runtime = Handle::current();
-    let outcome = on_thread("sink", move || sink::run(context, &runtime).map_err(Box::new)).await.map_err(CommandError::Sink)?;
+    let running = on_thread("sink", move || sink::run(context, &runtime).map_err(Box::new));
+    let outcome = unless_set_back(running).await?.map_err(CommandError::Sink)?;
     endpoints.close().await;
     if outcome.drained {
         tracing::info!(records = outcome.records, "stopped; everything that was buffered is stored");
@@ -138,7 +139,7 @@ pub(super) async fn produce(arguments: WorkerArguments, surroundings: Surroundin
         shutdown: surroundings.shutdown,
         failpoints: surroundings.failpoints,
     };
-    let outcome = on_thread("producer", move || producer::run(context)).await.map_err(CommandError::Producer)?;
+    let outcome = unless_set_back(on_thread("producer", move || producer::run(context))).await?.map_err(CommandError::Producer)?;
     endpoints.close().await;
     tracing::info!(?outcome, "stopped");
     Ok(Exit::Done)
@@ -219,6 +220,14 @@ fn watch_secrets(pipeline: &Arc<Pipeline>, clients: &Clients, secrets_dir: &Path
             }
         }
     });
+}
+
+/// Waits for work to end, unless the wall clock is set back meanwhile: librdkafka's threads wait for moments on it.
+async fn unless_set_back<T>(work: impl Future<Output = T>) -> Result<T, CommandError> {
+    tokio::select! {
+        ended = work => Ok(ended),
+        by = clock::set_back() => Err(CommandError::ClockSetBack { by }),
+    }
 }
 
 /// Runs blocking work on a thread of its own and waits for its answer.

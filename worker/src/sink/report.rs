@@ -192,8 +192,7 @@ impl Reporter {
     pub(super) fn observed(&mut self, context: &Context, seen: &Observation) {
         self.fetched_bytes = usize::try_from(seen.fetched_bytes).unwrap_or(usize::MAX);
         context.metrics.set_fetch_queue_messages(u64::try_from(seen.fetched_messages).unwrap_or(0));
-        let throttle = seen.throttles.iter().map(|(_, throttle)| *throttle).max().unwrap_or_default();
-        context.metrics.set_throttle_seconds(throttle.as_secs_f64());
+        context.metrics.set_throttle_seconds(seen.throttle.as_secs_f64());
     }
 
     /// Returns the last offset of a partition whose dead letters are counted.

@@ -24,7 +24,9 @@ pub struct Observation {
     pub fetched_messages: i64,
     /// Bytes of memory of the messages that are fetched and not yet taken, about.
     pub fetched_bytes: u64,
-    /// How long brokers have just said, each by its number, that they will not answer, because of a quota.
+    /// Largest recent throttle time of a broker.
+    pub throttle: Duration,
+    /// How long brokers have just said, each by its number, that they will not answer requests for records, because of a quota.
     pub throttles: Vec<(i32, Duration)>,
     /// The partitions that are being fetched.
     pub fetching: Vec<Fetching>,
@@ -62,11 +64,12 @@ impl Observation {
     /// Returns what statistics say of a topic.
     #[must_use]
     pub fn of(statistics: &Statistics, topic: &str) -> Self {
-        let throttles = statistics.brokers.values().filter_map(throttle);
-        let mut seen = Self { throttles: throttles.collect(), ..Self::default() };
+        let throttle = statistics.brokers.values().map(throttle_of).max().unwrap_or_default();
+        let mut seen = Self { throttle, ..Self::default() };
         // The group's coordinator has a connection of its own, which carries no records.
         let brokers: HashMap<i32, &Broker> =
             statistics.brokers.values().filter(|broker| broker.source != "logical").map(|broker| (broker.nodeid, broker)).collect();
+        seen.throttles = brokers.iter().map(|(&id, broker)| (id, throttle_of(broker))).filter(|(_, time)| !time.is_zero()).collect();
         let mut silent: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sharers: HashMap<i32, u64> = HashMap::new();
         for partition in statistics.topics.get(topic).into_iter().flat_map(|topic| topic.partitions.values()) {
@@ -112,9 +115,8 @@ fn answers(broker: &Broker) -> bool {
     broker.state == "UP" && !(broker.waitresp_cnt > 0 && broker.rxidle > ANSWER_LIMIT_MICROS)
 }
 
-fn throttle(broker: &Broker) -> Option<(i32, Duration)> {
-    let millis = u64::try_from(broker.throttle.as_ref()?.max).ok().filter(|millis| *millis > 0)?;
-    Some((broker.nodeid, Duration::from_millis(millis)))
+fn throttle_of(broker: &Broker) -> Duration {
+    broker.throttle.as_ref().and_then(|window| u64::try_from(window.max).ok()).map(Duration::from_millis).unwrap_or_default()
 }
 
 fn name(id: i32, broker: Option<&&Broker>) -> String {
@@ -176,9 +178,11 @@ mod tests {
     #[test]
     fn a_broker_that_throttles_says_for_how_long() {
         let window = |max| Some(Window { max, ..Window::default() });
-        let seen =
-            observe(vec![broker(1, |broker| broker.throttle = window(0)), broker(2, |broker| broker.throttle = window(40_000))], vec![]);
+        let throttling = |source: &str, max| broker(2, |broker| (broker.source, broker.throttle) = (source.to_owned(), window(max)));
+        let brokers = vec![broker(1, |broker| broker.throttle = window(0)), throttling("learned", 40_000), throttling("logical", 50_000)];
+        let seen = observe(brokers, vec![]);
         assert_eq!(seen.throttles, [(2, Duration::from_secs(40))]);
+        assert_eq!(seen.throttle, Duration::from_secs(50));
     }
 
     #[test]

@@ -55,9 +55,9 @@ pub(super) fn of_sinks(evidence: &Evidence<'_>, lag: Option<&Lag>) -> Finding<Av
     }
     let rotation = pipeline.sink.rotation.max_interval;
     let limit = RECENT + rotation * 2;
-    let age = |status: &Status, since: i64| age(status, since, evidence.now).unwrap_or_default();
-    let committed = workers.said.iter().filter_map(|status| Some(age(status, status.sink.as_ref()?.last_commit_millis?))).min();
-    let running = workers.said.iter().map(|status| age(status, status.started_millis)).max();
+    let age = |status: &Status, since: i64| age(status, since, evidence.now);
+    let committed = workers.said.iter().filter_map(|status| age(status, status.sink.as_ref()?.last_commit_millis?)).min();
+    let running = workers.said.iter().filter_map(|status| age(status, status.started_millis)).max();
     // A commit before the start says nothing of what runs: it may have stood still for long, as it was told to.
     let quiet = committed.into_iter().chain(running).min();
     let waits = lag.is_some_and(|lag| lag.total > 0);

@@ -180,7 +180,13 @@ impl Session<'_> {
         if matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize | RDKafkaErrorCode::InvalidRecord) {
             return Failure::Final(ProducerError::RecordRefused { topic: self.context.topic.name.clone(), partition, code });
         }
-        let message = format!("partition {partition}: {code}");
+        let remedy = match code {
+            RDKafkaErrorCode::InvalidTimestamp => {
+                "; the broker takes no record so far from its own clock: look at this node's clock, and at the broker's"
+            }
+            _ => "",
+        };
+        let message = format!("partition {partition}: {code}{remedy}");
         let remedy = if self.sender.is_broken() { Remedy::Renew } else { Remedy::Abort };
         Failure::from(TransactionError { act: "send a record", code, message, remedy })
     }
