@@ -89,7 +89,8 @@ impl HostWorker {
     /// # Panics
     /// When it has ended.
     pub async fn status(&mut self) -> Option<Value> {
-        assert!(self.is_running(), "the worker over {} has ended", self.mounted.folder.path().display());
+        let ended = self.child.try_wait().ok().flatten();
+        assert!(ended.is_none(), "the worker over {} has ended: {ended:?}", self.mounted.folder.path().display());
         let answer = reqwest::get(format!("http://127.0.0.1:{}/status", self.port)).await.ok()?;
         serde_json::from_str(&answer.text().await.ok()?).ok()
     }

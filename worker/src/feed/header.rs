@@ -64,6 +64,15 @@ impl Header {
         let (Some(key), true) = (places[wanted.key_column], missing.is_empty()) else {
             return Err(refused(format!("it lacks {missing:?}; the file has {}; set `from` to a name of the file", shown(names))));
         };
+        let lacking: Vec<&str> =
+            columns.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(column, _)| column.from.as_str()).collect();
+        if !lacking.is_empty() {
+            tracing::warn!(
+                file = wanted.name,
+                header = %shown(names),
+                "the file lacks {lacking:?}: their columns are null in each of its rows; set `from` to a name of the file if that is not meant"
+            );
+        }
         let members: Vec<Member> = names
             .iter()
             .enumerate()

@@ -1,10 +1,11 @@
 //! A wall clock that somebody sets while the operator is at work.
 
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use stockpipeline::launch::Exit;
+use tempfile::NamedTempFile;
 
 use crate::end_to_end::stage::{NAME, Stage};
 use crate::program::until;
@@ -12,39 +13,28 @@ use crate::program::until;
 /// Minutes by which the lease's renewal may be off from the clock that it was written by.
 const SHOWN_WITHIN: u64 = 5;
 
-/// The wall clock of one process, by libfaketime, which reads its file once a second: what measures time keeps its pace.
+/// The wall clock of one process, by the library of `e2e/clock.c`.
 struct Clock {
-    folder: tempfile::TempDir,
+    file: NamedTempFile,
     library: String,
 }
 
 impl Clock {
     fn new() -> Self {
-        let library = std::env::var("E2E_CLOCK").expect("E2E_CLOCK names libfaketime's library; e2e/run sets it");
-        let clock = Self { folder: tempfile::tempdir().unwrap(), library };
+        let library = std::env::var("E2E_CLOCK").expect("E2E_CLOCK names the library of e2e/clock.c; e2e/run sets it");
+        let clock = Self { file: NamedTempFile::new().unwrap(), library };
         clock.set(0);
         clock
     }
 
-    fn file(&self) -> PathBuf {
-        self.folder.path().join("offset")
-    }
-
     /// Sets it ahead by so many hours.
     fn set(&self, hours: i64) {
-        let whole = self.folder.path().join("next");
-        std::fs::write(&whole, format!("{:+}\n", hours * 3_600)).unwrap();
-        std::fs::rename(whole, self.file()).unwrap();
+        // In place: the process has it mapped.
+        self.file.as_file().write_all_at(&(hours * 3_600).to_ne_bytes(), 0).unwrap();
     }
 
-    fn environment(&self) -> [(String, String); 4] {
-        [
-            ("LD_PRELOAD", self.library.clone()),
-            ("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()),
-            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
+    fn environment(&self) -> [(&str, &str); 2] {
+        [("LD_PRELOAD", &self.library), ("E2E_CLOCK_FILE", self.file.path().to_str().unwrap())]
     }
 }
 
@@ -60,9 +50,7 @@ async fn an_operator_whose_clock_is_set_ahead_leads_on_and_one_whose_clock_is_se
     let stage = Stage::new("clock").await;
     stage.add_account("second").await;
     let clock = Clock::new();
-    let environment = clock.environment();
-    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let mut operator = stage.operate_in(NAME, &environment).await;
+    let mut operator = stage.operate_in(NAME, &clock.environment()).await;
     let second = stage.operate("second").await;
     until("the second is ready", async || second.get("/readyz").await.is_some_and(|(status, _)| status == 200)).await;
     stage.ready("demo", |_| {}).await;

@@ -1,4 +1,4 @@
-//! A source that lies in S3: reached as the pipeline's bucket is, with the credentials of the environment.
+//! A source that lies in S3, reached as the pipeline's bucket is, with the credentials of the environment; and one that lacks a column.
 
 use stockpipeline_worker::embedded::s3::EmbeddedS3;
 
@@ -32,4 +32,18 @@ fn a_source_in_s3_is_replayed_like_a_file() {
     let refused = run("none", "another");
     assert_ne!(refused.status.code(), Some(0));
     assert!(said(&refused).contains("s3://market/seed/daily-bars.csv.gz"), "{}", said(&refused));
+}
+
+#[test]
+fn a_name_that_the_file_lacks_is_told_where_its_column_may_be_null() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::copy(example("data/daily-bars.csv.gz"), folder.path().join("data/daily-bars.csv.gz")).unwrap();
+    let text = std::fs::read_to_string(example("demo.yaml")).unwrap();
+    let document = folder.path().join("demo.yaml");
+    std::fs::write(&document, text.replace("from: Close,", "from: Clsoe,").replace("from: Close }", "from: Clsoe }")).unwrap();
+    let ended = worker().arg("local").arg(&document).arg("--output").arg(folder.path().join("out")).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
+    let told = said(&ended);
+    assert!(told.contains("the file lacks [\"Clsoe\"]") && told.contains("\"Close\""), "{told}");
 }
