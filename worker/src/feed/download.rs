@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::SeekFrom;
 use std::time::Duration;
 
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
@@ -222,6 +223,10 @@ impl Target<'_> {
             .map_err(|error| {
                 if dial::is_forbidden(&error) {
                     return Failure::Final(FeedError::Refused { name: self.name.to_owned(), problem: chain(&error) });
+                }
+                // From then on the client goes by the server's clock.
+                if error.code() == Some("RequestTimeTooSkewed") {
+                    return Failure::Passing(chain(&error));
                 }
                 let status = error.raw_response().map_or(0, |response| response.status().as_u16());
                 self.refusal(status, &chain(&error))
