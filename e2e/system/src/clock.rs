@@ -1,6 +1,5 @@
 //! The wall clock of one process, which a test sets; what measures time keeps its pace.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use tempfile::NamedTempFile;
@@ -33,8 +32,7 @@ impl Clock {
     /// When its file cannot be written.
     pub fn set(&self, seconds: i64) {
         // In place: processes have it mapped.
-        let file: &File = self.file.as_file();
-        file.write_all_at(&seconds.to_ne_bytes(), 0).expect("the file can be written");
+        self.file.as_file().write_all_at(&seconds.to_ne_bytes(), 0).expect("the file can be written");
     }
 
     /// Returns what a process that goes by it has in its environment.

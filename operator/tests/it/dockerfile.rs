@@ -2,9 +2,12 @@
 
 use crate::chart::repository;
 
+fn read(name: &str) -> String {
+    std::fs::read_to_string(repository(name)).unwrap()
+}
+
 #[test]
 fn the_compiler_is_the_one_of_the_toolchain_file() {
-    let read = |name: &str| std::fs::read_to_string(repository(name)).unwrap();
     let (toolchain, dockerfile) = (read("rust-toolchain.toml"), read("Dockerfile"));
     let channel = toolchain.lines().find_map(|line| line.strip_prefix("channel = ")).unwrap().trim_matches('"');
     // The file itself stays outside: its components would be fetched for nothing.
@@ -13,7 +16,6 @@ fn the_compiler_is_the_one_of_the_toolchain_file() {
 
 #[test]
 fn every_member_of_the_workspace_is_copied() {
-    let read = |name: &str| std::fs::read_to_string(repository(name)).unwrap();
     let (manifest, dockerfile, kept) = (read("Cargo.toml"), read("Dockerfile"), read(".dockerignore"));
     let (_, members) = manifest.split_once("members = [").unwrap();
     let (members, _) = members.split_once(']').unwrap();
