@@ -12,8 +12,9 @@ COPY e2e/system e2e/system
 # zlib is linked in: distroless has none.
 ENV LIBZ_SYS_STATIC=1
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/source/target \
-    cargo build --release --locked --bins -p stockpipeline-worker -p stockpipeline-operator \
-    && mkdir /out && cp target/release/stockpipeline-worker target/release/stockpipeline-operator /out/
+    cargo build --release --locked --bins -p stockpipeline-worker \
+    && cargo build --profile operator --locked --bins -p stockpipeline-operator \
+    && mkdir /out && cp target/release/stockpipeline-worker target/operator/stockpipeline-operator /out/
 # What a program needs and the image below lacks is found here and not in a cluster.
 RUN for program in /out/*; do \
       if ldd "$program" | grep -vE 'linux-vdso|ld-linux|lib(c|m|gcc_s|ssl|crypto)\.so'; then echo "$program links what distroless lacks" >&2; exit 1; fi; \

@@ -25,7 +25,8 @@ lint: ## formatting, clippy, crate boundaries, committed files, what documents n
 
 bench: ## messages a second and a thousand pipelines: CPU seconds, writes, memory, in release (minutes to build)
 	$(CARGO) run --release --locked -p stockpipeline-worker --example bench
-	$(CARGO) run --release --locked -p stockpipeline-operator --example control_plane
+	$(CARGO) build --profile operator --locked -p stockpipeline-operator --bins
+	$(CARGO) run --profile operator --locked -p stockpipeline-operator --example control_plane
 
 bench-e2e: ## the same over real components, beside peers (needs Java, Go 1.26, Python 3, root for the first row; half an hour)
 	e2e/bench

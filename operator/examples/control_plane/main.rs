@@ -1,7 +1,7 @@
-//! Measures the control plane: `cargo run --release -p stockpipeline-operator --example control_plane`.
+//! Measures the control plane: `make bench`.
 //!
 //! A thousand pipelines in front of an API server and a Glue endpoint in this process; Deployments, pods and workers are played. The
-//! operator is a process of its own, so its memory is its own. One line a figure, with its goal.
+//! operator is the program itself, which has to be built with the same profile. One line a figure, with its goal.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may end at the first surprise, as tests do, whose servers it shares")]
 
@@ -12,17 +12,12 @@ mod api_server;
 #[path = "../../tests/aws_endpoint/mod.rs"]
 mod aws_endpoint;
 mod host;
-mod operate;
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
 
 use std::time::Duration;
 
 use clap::Parser;
-
-/// The operator's, so that its memory is measured as it is.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures the control plane.
 #[derive(Debug, Parser)]
@@ -37,11 +32,7 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // This program starts itself as the operator.
-    if std::env::args().nth(1).as_deref() == Some("run") {
-        return runtime.block_on(operate::run());
-    }
     let options = Options::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(host::measure(options.pipelines, Duration::from_secs(options.rest_seconds)))
 }

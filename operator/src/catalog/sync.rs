@@ -26,8 +26,7 @@ pub(crate) async fn catalogue(look: &Look<'_>, memory: &mut Remembered, spec: &S
     };
     let wanted_hash = wanted_hash(look, spec);
     if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, &wanted_hash)) {
-        // What was written is told once.
-        return CatalogReport { corrections: 0, changes: Vec::new(), ..known.report.clone() };
+        return known.report.clone();
     }
     let mode = if look.is_read_only { Mode::DryRun } else { Mode::Apply };
     let report = Box::pin(catalogue.sync(&wanted, &state(look, memory), mode)).await;
@@ -44,7 +43,7 @@ async fn leave(look: &Look<'_>, memory: &mut Remembered) -> CatalogReport {
     }
     let wanted_hash = hash::short("nothing");
     if let Some(known) = memory.catalogue.as_ref().filter(|known| !is_due(known, look, &wanted_hash)) {
-        return CatalogReport { changes: Vec::new(), ..known.report.clone() };
+        return known.report.clone();
     }
     let last = accept::accepted_specs(look.shared, look.object, memory).await;
     let last = last.map(|specs| specs.into_iter().find(|spec| spec.pipeline.glue.is_some()));
@@ -82,7 +81,9 @@ fn remember(look: &Look<'_>, memory: &mut Remembered, wanted_hash: String, inter
     let wait = report.retry.map(|retry| retry.delay(failures, memory.chance(failures)));
     let next = after(look.now, wait.unwrap_or(interval));
     let annotations = look.wish.annotations.clone();
-    memory.catalogue = Some(Box::new(CatalogLook { annotations, wanted_hash, next, failures, report: report.clone() }));
+    // What was written is told once.
+    let known = CatalogReport { corrections: 0, changes: Vec::new(), ..report.clone() };
+    memory.catalogue = Some(Box::new(CatalogLook { annotations, wanted_hash, next, failures, report: known }));
     report
 }
 

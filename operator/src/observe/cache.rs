@@ -4,9 +4,11 @@
 //! JSON: a typed Deployment takes some twenty times as much, most of it for fields that are not set.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hashbrown::HashTable;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,18 +29,20 @@ pub(crate) struct Key {
 #[derive(Debug)]
 pub(crate) struct Cache<K>(Arc<RwLock<Objects>>, PhantomData<fn() -> K>);
 
-/// Namespace and name of an object.
-type Place = (String, String);
-
 #[derive(Debug, Default)]
 struct Objects {
     /// The latest version that a watch has told of, by namespace: whatever was before, it has told of too, or its list lacks it.
     told: HashMap<String, u64>,
     pattern: Pattern,
-    /// A pipeline has a handful of objects of a kind.
+    /// A pipeline has a handful of objects of a kind, each with its name.
     by_pipeline: HashMap<Arc<Key>, Vec<(Box<str>, Packed)>>,
-    pipelines: HashMap<Place, Arc<Key>>,
+    /// Each object's pipeline, by the hash of its place: its name stands above, and nowhere twice.
+    pipelines: HashTable<(u64, Arc<Key>)>,
+    hasher: RandomState,
 }
+
+/// Namespace and name of an object.
+type Place<'a> = (&'a str, &'a str);
 
 impl Key {
     /// Returns the pipeline that an object belongs to by its label.
@@ -92,18 +96,18 @@ impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
 
     /// Takes out what a watch has told the end of, and returns the pipeline that it belonged to.
     pub(crate) fn remove(&self, object: &K) -> Option<Key> {
-        let place = (object.namespace()?, object.name_any());
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
         objects.tell(object);
-        objects.take(&place)
+        objects.take((object.meta().namespace.as_deref()?, &object.name_any()))
     }
 
     /// Takes out what is not among `kept`, of one namespace or of all, and returns the pipelines that this belonged to.
     pub(crate) fn retain(&self, namespace: Option<&str>, kept: &HashSet<(String, String)>) -> Vec<Key> {
         let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let within = |place: &Place| namespace.is_none_or(|namespace| namespace == place.0);
-        let gone: Vec<Place> = objects.pipelines.keys().filter(|place| within(place) && !kept.contains(*place)).cloned().collect();
-        gone.iter().filter_map(|place| objects.take(place)).collect()
+        let within = objects.by_pipeline.iter().filter(|(key, _)| namespace.is_none_or(|namespace| namespace == key.namespace));
+        let places = within.flat_map(|(key, objects)| objects.iter().map(|(name, _)| (key.namespace.clone(), name.to_string())));
+        let gone: Vec<(String, String)> = places.filter(|place| !kept.contains(place)).collect();
+        gone.iter().filter_map(|(namespace, name)| objects.take((namespace, name))).collect()
     }
 }
 
@@ -127,34 +131,42 @@ impl Objects {
     }
 
     fn put(&mut self, object: &(impl Resource + Serialize)) -> Option<Key> {
-        let place = (object.meta().namespace.clone()?, object.name_any());
-        self.take(&place);
+        let (namespace, name) = (object.meta().namespace.as_deref()?, object.name_any());
+        self.take((namespace, &name));
         let key = Key::of(object)?;
         let json = serde_json::to_vec(object).expect("Kubernetes' types have text keys only, so they are always JSON");
         let shared = self.by_pipeline.get_key_value(&key).map_or_else(|| Arc::new(key.clone()), |(shared, _)| Arc::clone(shared));
         let packed = self.pattern.pack(&json);
-        let of_pipeline = self.by_pipeline.entry(Arc::clone(&shared)).or_default();
+        let hash = self.hasher.hash_one((namespace, &*name));
+        self.pipelines.insert_unique(hash, (hash, Arc::clone(&shared)), |(hash, _)| *hash);
+        let of_pipeline = self.by_pipeline.entry(shared).or_default();
         of_pipeline.reserve_exact(1);
-        of_pipeline.push((place.1.as_str().into(), packed));
+        of_pipeline.push((name.into_boxed_str(), packed));
         of_pipeline.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-        self.pipelines.insert(place, shared);
         Some(key)
     }
 
     fn find(&self, pipeline: &Key, name: &str) -> Option<&Packed> {
-        self.by_pipeline.get(pipeline)?.iter().find(|(known, _)| **known == *name).map(|(_, packed)| packed)
+        find(&self.by_pipeline, pipeline, name)
     }
 
-    fn take(&mut self, place: &Place) -> Option<Key> {
-        let key = self.pipelines.remove(place)?;
+    fn take(&mut self, place: Place<'_>) -> Option<Key> {
+        let ((namespace, name), hash) = (place, self.hasher.hash_one(place));
+        let has_it = |key: &Key| key.namespace == namespace && find(&self.by_pipeline, key, name).is_some();
+        let entry = self.pipelines.find_entry(hash, |(known, key)| *known == hash && has_it(key)).ok()?;
+        let ((_, key), _) = entry.remove();
         if let Some(objects) = self.by_pipeline.get_mut(&key) {
-            objects.retain(|(name, _)| **name != *place.1);
+            objects.retain(|(known, _)| **known != *name);
             if objects.is_empty() {
                 self.by_pipeline.remove(&key);
             }
         }
         Some(Arc::unwrap_or_clone(key))
     }
+}
+
+fn find<'a>(by_pipeline: &'a HashMap<Arc<Key>, Vec<(Box<str>, Packed)>>, pipeline: &Key, name: &str) -> Option<&'a Packed> {
+    by_pipeline.get(pipeline)?.iter().find(|(known, _)| **known == *name).map(|(_, packed)| packed)
 }
 
 #[cfg(test)]

@@ -91,9 +91,9 @@ impl RunError {
 /// How the time as leader has ended.
 enum Ended {
     Stopped,
+    /// The lease is another one's, so that there is nothing to release.
     Lost(Lost),
-    Controller(ControllerError),
-    ClockSetBack(Duration),
+    Failed(RunError),
 }
 
 /// Runs a process until it is stopped or may not go on.
@@ -135,13 +135,9 @@ pub async fn run(process: Process) -> Result<(), RunError> {
             info!("stopped");
             Ok(())
         }
-        Ended::Controller(error) => {
+        Ended::Failed(error) => {
             elector.release().await;
-            Err(RunError::Controller(Box::new(error)))
-        }
-        Ended::ClockSetBack(by) => {
-            elector.release().await;
-            Err(RunError::ClockSetBack(by))
+            Err(error)
         }
         Ended::Lost(lost) => {
             error!(error = %lost, "this process does not lead any more");
@@ -158,11 +154,11 @@ async fn lead(context: Context, elector: &mut Elector, shutdown: &CancellationTo
         biased;
         lost = elector.keep() => Ended::Lost(lost),
         () = shutdown.cancelled() => Ended::Stopped,
-        by = clock::set_back() => Ended::ClockSetBack(by),
+        by = clock::set_back() => Ended::Failed(RunError::ClockSetBack(by)),
         joined = &mut controller => return how_ended(joined),
     };
     stop.cancel();
-    if matches!(ended, Ended::Stopped | Ended::ClockSetBack(_)) && timeout(STOP_GRACE, &mut controller).await.is_err() {
+    if !matches!(ended, Ended::Lost(_)) && timeout(STOP_GRACE, &mut controller).await.is_err() {
         warn!("some reconciles did not end in time; whoever leads next does them again");
     }
     controller.abort();
@@ -173,7 +169,7 @@ async fn lead(context: Context, elector: &mut Elector, shutdown: &CancellationTo
 fn how_ended(joined: Result<Result<(), ControllerError>, tokio::task::JoinError>) -> Ended {
     match joined {
         Ok(Ok(())) => Ended::Stopped,
-        Ok(Err(error)) => Ended::Controller(error),
+        Ok(Err(error)) => Ended::Failed(RunError::Controller(Box::new(error))),
         // A panic ends the process before anybody joins; nothing else cancels the task.
         Err(error) => std::panic::resume_unwind(Box::new(chain(&error))),
     }

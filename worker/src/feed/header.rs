@@ -57,20 +57,18 @@ impl Header {
         let needed = |index: usize| {
             !columns[index].nullable || index == wanted.key_column || (wanted.needs_event_time && index == wanted.schema.event_time)
         };
-        let missing: Vec<&str> = (0..columns.len())
-            .filter(|index| places[*index].is_none() && needed(*index))
-            .map(|index| columns[index].from.as_str())
-            .collect();
+        let lacking = || (0..columns.len()).filter(|index| places[*index].is_none());
+        let name = |index: usize| columns[index].from.as_str();
+        let missing: Vec<&str> = lacking().filter(|index| needed(*index)).map(name).collect();
         let (Some(key), true) = (places[wanted.key_column], missing.is_empty()) else {
             return Err(refused(format!("it lacks {missing:?}; the file has {}; set `from` to a name of the file", shown(names))));
         };
-        let lacking: Vec<&str> =
-            columns.iter().zip(&places).filter(|(_, place)| place.is_none()).map(|(column, _)| column.from.as_str()).collect();
-        if !lacking.is_empty() {
+        let null: Vec<&str> = lacking().map(name).collect();
+        if !null.is_empty() {
             tracing::warn!(
                 file = wanted.name,
                 header = %shown(names),
-                "the file lacks {lacking:?}: their columns are null in each of its rows; set `from` to a name of the file if that is not meant"
+                "the file lacks {null:?}: their columns are null in each of its rows; set `from` to a name of the file if that is not meant"
             );
         }
         let members: Vec<Member> = names
