@@ -5,6 +5,7 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends cmake l
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY pipeline pipeline
+COPY program program
 COPY operator operator
 COPY worker worker
 # A member of the workspace: cargo wants to see it.

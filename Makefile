@@ -19,6 +19,7 @@ test: ## all tests that need neither network nor containers
 lint: ## formatting, clippy, crate boundaries, committed files, what documents name
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) check --locked --workspace --bins # as they ship, without what tests add to a library
 	scripts/check-boundaries
 	scripts/check-files
 	scripts/check-docs

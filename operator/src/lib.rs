@@ -20,7 +20,7 @@
 //! | [`plan`] | what applying a document would change |
 //! | [`process`] | the process: [command line](process::arguments), [run](process::run), which of several processes writes ([`leader`](process::leader)) and whether this one still may ([`fence`](process::fence)), [endpoints](process::http), [log](process::telemetry) |
 //!
-//! What every folder uses stands beside them: [`act`], `clock`, [`error`], `hash`, [`metrics`], [`settings`].
+//! What every folder uses stands beside them: [`act`], [`error`], `hash`, [`metrics`], [`settings`].
 //!
 //! [`catalog::decide`], [`desired`], [`resource`], [`accept::change`], [`accept::claims`] and [`status`] but for its `publish` are pure: they take values and the time and
 //! give values, without client, clock or environment.
@@ -29,7 +29,6 @@ pub mod accept;
 pub mod act;
 pub mod apply;
 pub mod catalog;
-mod clock;
 pub mod desired;
 pub mod error;
 mod hash;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use stockpipeline::launch::{Exit, TERMINATION_MESSAGE_PATH};
+use stockpipeline::launch::Exit;
 use stockpipeline_operator::catalog::converge::Catalogue;
 use stockpipeline_operator::metrics::Metrics;
 use stockpipeline_operator::plan::show::{Colour, show};
@@ -15,7 +15,7 @@ use stockpipeline_operator::process::arguments::{Arguments, Command, PlanArgumen
 use stockpipeline_operator::process::run::{LeaseSettings, Process, RunError};
 use stockpipeline_operator::process::{run, telemetry};
 use stockpipeline_operator::resource::crd;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use stockpipeline_program::ending::{Signals, end_on_panic, leave_message};
 use tokio_util::sync::CancellationToken;
 
 /// glibc keeps what a burst of changes took.
@@ -32,8 +32,6 @@ pub static ALLOCATOR_SETTINGS: &[u8; 45] = b"narenas:1,tcache:false,cache_oblivi
 const PLAN_LOG: &str = "error";
 /// What `run` logs unless `RUST_LOG` says otherwise.
 const RUN_LOG: &str = "info";
-/// Longest message that the kubelet takes.
-const TERMINATION_MESSAGE_BYTES: usize = 4096;
 /// How long tasks that nobody waits for may still run at the end: none of them may write any more.
 const RUNTIME_GRACE: Duration = Duration::from_millis(100);
 
@@ -117,7 +115,7 @@ fn start(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failu
 async fn keep_pipelines(arguments: RunArguments) -> Result<u8, Failure> {
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().context("failed to listen for signals").map_err(Failure::external)?;
-    tokio::spawn(signals.cancel(shutdown.clone()));
+    tokio::spawn(signals.cancel(shutdown.clone(), || tracing::info!("stopping")));
     let address = arguments.http_address;
     let listener = tokio::net::TcpListener::bind(address).await;
     let listener = listener.with_context(|| format!("failed to listen on {address}; choose another with --http-address"));
@@ -160,50 +158,4 @@ async fn plan(arguments: PlanArguments) -> Result<u8, Failure> {
         }
     }
     Ok(plan.outcome().code())
-}
-
-/// A panic anywhere is a bug and ends the process: no thread goes on beside a broken one.
-fn end_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        leave_message(&format!("bug: {panic}"));
-        std::process::exit(i32::from(Exit::Bug.code()));
-    }));
-}
-
-/// Leaves the reason of a fatal end for the kubelet, where there is one to read it.
-fn leave_message(message: &str) {
-    let end = message.floor_char_boundary(TERMINATION_MESSAGE_BYTES);
-    let file = std::fs::OpenOptions::new().write(true).truncate(true).open(TERMINATION_MESSAGE_PATH);
-    // Outside of a pod there is no such file, and nobody to tell.
-    drop(file.and_then(|mut file| file.write_all(&message.as_bytes()[..end])));
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Asks for a stop at the first signal, and ends the process at the second.
-    async fn cancel(mut self, shutdown: CancellationToken) {
-        self.next().await;
-        tracing::info!("stopping");
-        shutdown.cancel();
-        let number = self.next().await;
-        std::process::exit(128 + number);
-    }
-
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-        }
-    }
 }

@@ -24,7 +24,6 @@
 //! | [`local`] | the whole data path in one process |
 //! | [`embedded`] | the S3 server and broker that `local` and the tests run in process |
 //! | [`audit`] | proves delivery from what is stored |
-//! | [`clock`] | the clocks of this machine |
 //! | [`memory`] | how much memory this process may use, and has used |
 //! | [`failpoint`] | crash points for tests |
 //! | [`status`] | what `/status` says |
@@ -34,7 +33,6 @@
 mod address;
 pub mod audit;
 pub mod batch;
-pub mod clock;
 pub mod command;
 pub mod contact;
 pub mod decode;

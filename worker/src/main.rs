@@ -8,18 +8,16 @@ use std::time::Duration;
 
 use clap::Parser;
 use indicatif::MultiProgress;
-use stockpipeline::launch::{Exit, TERMINATION_MESSAGE_PATH};
+use stockpipeline::launch::Exit;
+use stockpipeline_program::ending::{Signals, end_on_panic, leave_message};
 use stockpipeline_worker::command::{self, Arguments, Command, CommandError, LogFormat, Surroundings};
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::local::Screen;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Variable with crash points, for tests.
 const FAILPOINTS_VARIABLE: &str = "STOCKPIPELINE_FAILPOINT";
-/// Longest message that the kubelet takes.
-const TERMINATION_MESSAGE_BYTES: usize = 4096;
 /// How long tasks that nobody waits for may still run at the end.
 const RUNTIME_GRACE: Duration = Duration::from_secs(2);
 
@@ -76,7 +74,7 @@ fn run(command: Command, screen: Screen) -> Result<Exit, Failure> {
     let shutdown = CancellationToken::new();
     let ended = runtime.block_on(async {
         let watch = Signals::listen().map_err(|error| Failure::of_system(error, "failed to listen for signals"))?;
-        tokio::spawn(watch.cancel(shutdown.clone()));
+        tokio::spawn(watch.cancel(shutdown.clone(), || tracing::info!("stopping; what is buffered is being stored")));
         let mut out = io::stdout();
         let surroundings = Surroundings { out: &mut out, screen, shutdown, failpoints };
         let ended = command::run(command, surroundings).await.map_err(Failure::of_command)?;
@@ -151,51 +149,5 @@ impl Write for Above {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
-    }
-}
-
-/// A panic anywhere is a bug and ends the process: no thread goes on beside a broken one.
-fn end_on_panic() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        print(panic);
-        leave_message(&format!("bug: {panic}"));
-        std::process::exit(i32::from(Exit::Bug.code()));
-    }));
-}
-
-/// Leaves the reason of a fatal end, or what a command has left, for the kubelet, where there is one to read it.
-fn leave_message(message: &str) {
-    let end = message.floor_char_boundary(TERMINATION_MESSAGE_BYTES);
-    let file = std::fs::OpenOptions::new().write(true).truncate(true).open(TERMINATION_MESSAGE_PATH);
-    // Outside of a pod there is no such file, and nobody to tell.
-    drop(file.and_then(|mut file| file.write_all(&message.as_bytes()[..end])));
-}
-
-/// The signals that ask a process to end.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Asks for a shutdown at the first signal, and ends the process at the second.
-    async fn cancel(mut self, shutdown: CancellationToken) {
-        self.next().await;
-        tracing::info!("stopping; what is buffered is being stored");
-        shutdown.cancel();
-        let number = self.next().await;
-        std::process::exit(128 + number);
-    }
-
-    async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
-            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
-        }
     }
 }

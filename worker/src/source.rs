@@ -7,148 +7,42 @@
 
 #![expect(unsafe_code, reason = "batch consumption exists only in librdkafka's C interface")]
 
+mod context;
+mod message;
 mod observation;
 mod signal;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use rdkafka::bindings as rd;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
-use rdkafka::client::OAuthToken;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::statistics::Statistics;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::contact::Contact;
 use crate::kafka;
-use crate::record::{Header, Headers, Record};
 
+pub use context::{Event, SourceContext};
+pub use message::Message;
+use message::OVERHEAD_BYTES;
 pub use observation::{Fetching, Observation, SilentBroker};
 pub use signal::Signal;
-use signal::{is_refusal, signal};
+use signal::signal;
 
 /// Most messages one call takes.
 const TAKE_MESSAGES: usize = 4096;
-
-/// What librdkafka holds of a message besides its key and payload: an operation of 304 bytes with what the allocator adds, the frame
-/// of the record in its set, and the pointers to it.
-const MESSAGE_OVERHEAD_BYTES: usize = 336;
 
 /// Share of what is fetched ahead that one answer of a broker may be: one in this many. It is compressed and becomes messages at once,
 /// so that it takes several times as much memory, on top of what is queued.
 const ANSWER_SHARE: usize = 16;
 /// Bounds of an answer's bytes; the lower one is librdkafka's `message.max.bytes`, which it may not be below.
 const ANSWER_BYTES: std::ops::RangeInclusive<usize> = 1_000_000..=8 << 20;
-
-/// What librdkafka's threads tell the loop.
-#[derive(Debug)]
-pub enum Event {
-    /// The group gave us partitions; they deliver nothing before [`Source::assign`].
-    Assigned(Vec<i32>),
-    /// The group takes partitions back; it waits for [`Source::release`].
-    Revoked(Vec<i32>),
-    /// Partitions are ours no longer: the membership was lost.
-    Lost(Vec<i32>),
-    /// A rebalance failed.
-    RebalanceFailed(String),
-    /// Something that librdkafka goes on after, such as an unreachable broker.
-    Trouble {
-        /// Whether the broker refused our credentials.
-        authentication: bool,
-        /// What librdkafka says.
-        message: String,
-    },
-    /// Once a second: what librdkafka knows.
-    Observed(Observation),
-}
-
-/// One fetched message; freed when dropped.
-pub struct Message(NonNull<rd::rd_kafka_message_t>);
-
-// SAFETY: a message that was taken from a queue belongs to its holder alone; librdkafka frees it on any thread.
-unsafe impl Send for Message {}
-
-impl Message {
-    fn raw(&self) -> &rd::rd_kafka_message_t {
-        // SAFETY: the pointer came from librdkafka, is owned by self and lives until drop.
-        unsafe { self.0.as_ref() }
-    }
-
-    /// Returns the offset.
-    #[must_use]
-    pub fn offset(&self) -> i64 {
-        self.raw().offset
-    }
-
-    /// Returns the bytes of memory that the message holds, about.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.raw().len + self.raw().key_len + MESSAGE_OVERHEAD_BYTES
-    }
-
-    /// Returns the leader epoch of the record, where the broker tells it.
-    #[must_use]
-    pub fn leader_epoch(&self) -> Option<i32> {
-        // SAFETY: as in `raw`; the call reads a field.
-        let epoch = unsafe { rd::rd_kafka_message_leader_epoch(self.0.as_ptr()) };
-        (epoch >= 0).then_some(epoch)
-    }
-
-    /// Returns the record, borrowed from the message.
-    #[must_use]
-    pub fn record(&self) -> Record<'_> {
-        let raw = self.raw();
-        // SAFETY: librdkafka's payload and key are `len` and `key_len` bytes that live as long as the message.
-        let (payload, key) = unsafe { (bytes(raw.payload, raw.len), bytes(raw.key, raw.key_len)) };
-        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
-        // SAFETY: as in `raw`; `kind` is a valid place to write to.
-        let timestamp = unsafe { rd::rd_kafka_message_timestamp(self.0.as_ptr(), &raw mut kind) };
-        let known = kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && timestamp >= 0;
-        Record { offset: raw.offset, timestamp_millis: known.then_some(timestamp), key, payload, headers: self }
-    }
-}
-
-unsafe fn bytes<'a>(start: *mut std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: the caller says that `length` bytes live at `start`, or that it is null.
-    NonNull::new(start.cast::<u8>()).map(|start| unsafe { std::slice::from_raw_parts(start.as_ptr(), length) })
-}
-
-impl Headers for Message {
-    fn read(&self) -> Vec<Header> {
-        let mut found = Vec::new();
-        let mut list = std::ptr::null_mut();
-        // SAFETY: the message lives; names are C strings and values `size` bytes that live as long as it does.
-        unsafe {
-            if rd::rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-                return found;
-            }
-            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
-            while rd::rd_kafka_header_get_all(list, found.len(), &raw mut name, &raw mut value, &raw mut size)
-                == Code::RD_KAFKA_RESP_ERR_NO_ERROR
-            {
-                found.push(Header {
-                    name: CStr::from_ptr(name).to_string_lossy().into_owned(),
-                    value: bytes(value.cast_mut(), size).map(<[u8]>::to_vec),
-                });
-            }
-        }
-        found
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        // SAFETY: the message is owned and destroyed once.
-        unsafe { rd::rd_kafka_message_destroy(self.0.as_ptr()) }
-    }
-}
 
 /// Messages of one Kafka partition, in offset order, as they came in a row.
 pub struct Run {
@@ -178,68 +72,6 @@ pub struct Placement {
     pub offset: i64,
     /// Leader epoch of the record before it, where it is known: the broker then tells whether the log was cut below.
     pub leader_epoch: Option<i32>,
-}
-
-/// Callbacks of the consumer: everything becomes an event.
-pub struct SourceContext {
-    events: Mutex<Sender<Event>>,
-    contact: Arc<Contact>,
-    callbacks: kafka::Context,
-    topic: String,
-    closing: AtomicBool,
-}
-
-impl SourceContext {
-    fn send(&self, event: Event) {
-        let sender = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if sender.send(event).is_err() {
-            tracing::debug!("an event of the consumer came after its loop had ended");
-        }
-    }
-}
-
-impl ClientContext for SourceContext {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.callbacks.generate_oauth_token(config)
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.callbacks.log(level, facility, message);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let idle = statistics.brokers.values().filter(|b| b.state == "UP" && b.rxidle >= 0).map(|b| b.rxidle).min();
-        if let Some(idle) = idle {
-            self.contact.heard(statistics.ts, idle);
-        }
-        self.send(Event::Observed(Observation::of(&statistics, &self.topic)));
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let authentication = is_refusal(&error);
-        self.send(Event::Trouble { authentication, message: self.callbacks.scrub(reason) });
-        self.callbacks.error(error, reason);
-    }
-}
-
-impl ConsumerContext for SourceContext {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: rd::rd_kafka_resp_err_t, list: &mut TopicPartitionList) {
-        let partitions: Vec<i32> = list.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
-        match code {
-            // The loop has ended and released everything; the close waits for these answers.
-            _ if self.closing.load(Ordering::Acquire) => {
-                if let Err(error) = consumer.unassign() {
-                    tracing::debug!(%error, "failed to unassign while closing");
-                }
-            }
-            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.send(Event::Assigned(partitions)),
-            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if consumer.assignment_lost() => self.send(Event::Lost(partitions)),
-            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => self.send(Event::Revoked(partitions)),
-            other => self.send(Event::RebalanceFailed(rdkafka::types::RDKafkaErrorCode::from(other).to_string())),
-        }
-    }
 }
 
 /// The consumer of one sink.
@@ -301,18 +133,12 @@ impl Source {
     pub fn join(joining: Joining<'_>) -> Result<Self, SourceError> {
         let topic = joining.topic.to_owned();
         let (sender, events) = channel();
-        let context = SourceContext {
-            events: Mutex::new(sender),
-            contact: joining.contact,
-            callbacks: joining.callbacks,
-            topic: topic.clone(),
-            closing: AtomicBool::new(false),
-        };
+        let context = SourceContext::new(sender, joining.contact, joining.callbacks, topic.clone());
         let created = |source| SourceError::Create { topic: topic.clone(), source };
         let mut config = joining.clients;
         let session_millis = joining.session_timeout.as_millis();
         // librdkafka counts payloads, or messages: half for what it counts and half for what it doesn't.
-        let (queued_bytes, queued_messages) = (joining.fetch_ahead_bytes / 2, joining.fetch_ahead_bytes / 2 / MESSAGE_OVERHEAD_BYTES);
+        let (queued_bytes, queued_messages) = (joining.fetch_ahead_bytes / 2, joining.fetch_ahead_bytes / 2 / OVERHEAD_BYTES);
         let answer_bytes = (joining.fetch_ahead_bytes / ANSWER_SHARE).clamp(*ANSWER_BYTES.start(), *ANSWER_BYTES.end());
         config
             .set("group.id", joining.group)
@@ -355,10 +181,8 @@ impl Source {
     /// Serves librdkafka's events and returns those that the loop has to act on.
     pub fn poll(&self) -> Vec<Event> {
         // A message cannot come: every queue is forwarded.
-        let failure = self.consumer.poll(Duration::ZERO).and_then(Result::err).map(|error| Event::Trouble {
-            authentication: is_refusal(&error),
-            message: self.consumer.context().callbacks.scrub(&error.to_string()),
-        });
+        let failure = self.consumer.poll(Duration::ZERO).and_then(Result::err);
+        let failure = failure.map(|error| self.consumer.context().trouble(&error, &error.to_string()));
         self.events.try_iter().chain(failure).collect()
     }
 
@@ -458,7 +282,7 @@ impl Source {
         let count = unsafe { rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), millis, self.slots.as_mut_ptr(), self.slots.len()) };
         let mut taken = Taken::default();
         for slot in self.slots.iter().take(usize::try_from(count).unwrap_or(0)) {
-            let message = Message(NonNull::new(*slot).expect("librdkafka fills as many slots as it says"));
+            let message = Message::owned(NonNull::new(*slot).expect("librdkafka fills as many slots as it says"));
             // Behind what cannot be read librdkafka goes on anywhere; nothing may be taken before that is.
             if taken.is_cut(message.raw().partition) {
                 continue;
@@ -470,7 +294,7 @@ impl Source {
 
     /// Leaves the group. Everything taken must have been dropped and released before.
     pub fn close(self) {
-        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer.context().close();
     }
 
     fn forward(&self, partition: i32) {
@@ -499,7 +323,7 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::Release);
+        self.consumer.context().close();
         // SAFETY: nothing takes from the queue any more, and the client still lives.
         unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
     }

@@ -9,11 +9,11 @@ use rdkafka::error::RDKafkaErrorCode;
 use stockpipeline::checked::Topic;
 use tracing::{info, warn};
 
-use crate::clock::wall_millis;
 use crate::kafka::{
     Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, Reason, TopicDescription, is_about_permission, is_for_user,
 };
 use crate::status::{TopicDifference, TopicReport, TopicState};
+use stockpipeline_program::clock::wall_millis;
 
 /// How long one question to the brokers may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

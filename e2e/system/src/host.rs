@@ -1,6 +1,5 @@
 //! The workers' program on this machine: the audit, and workers beside those of the pods.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +8,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::clock::Clock;
+use crate::free_port::free_port;
 use crate::pipeline::{KEYS, Pipeline};
 use crate::program::run;
 use crate::wait::until;
@@ -68,18 +68,17 @@ impl HostWorker {
     /// When it does not start.
     pub async fn start(pipeline: &Pipeline, role: &str, name: &str, clock: Option<&Clock>) -> Self {
         let mounted = Mounted::of(pipeline);
-        // A port that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there is a free port");
+        let port = free_port();
         let child = Command::new(&pipeline.stage.settings.worker)
             .args([role, "--config", &mounted.document(), "--secrets-dir", &mounted.secrets(), "--worker-name", name])
-            .args(["--http-port", &free.port().to_string(), "--memory", "256Mi"])
+            .args(["--http-port", &port.to_string(), "--memory", "256Mi"])
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null())
             .envs(clock.map(Clock::environment).into_iter().flatten())
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("the worker's program does not start: {error}"));
-        let mut worker = Self { child, port: free.port(), mounted };
+        let mut worker = Self { child, port, mounted };
         until("the worker answers", async || worker.status().await.map(drop)).await;
         worker
     }

@@ -26,6 +26,8 @@ pub mod clock;
 pub mod dataset;
 pub mod duckdb;
 pub mod faults;
+#[path = "../../free_port.rs"]
+mod free_port;
 pub mod host;
 pub mod kafka;
 pub mod pipeline;

@@ -37,7 +37,7 @@ const GOAL_MEBIBYTES: f64 = 40e6 / 1_048_576.0;
 /// Goal of the seconds of a plan.
 const GOAL_PLAN_SECONDS: f64 = 2.0;
 
-/// The operator; killed when it is dropped. Where this program is killed itself, it loses its lease and ends.
+/// The operator; killed when it is dropped. Where this program is killed itself, one that leads loses its lease and ends.
 struct Operator(Child);
 
 impl Drop for Operator {

@@ -10,10 +10,10 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use stockpipeline::status::Status;
 
-use super::Key;
+use super::{Key, Said};
 use crate::observe::workers::Target;
 use crate::reconcile::controller::Shared;
-use crate::reconcile::memory::{Remembered, Said};
+use crate::reconcile::memory::Remembered;
 use crate::resource::identity::{Identity, Role};
 use crate::status::findings::{Obstacle, PodFacts, WorkersSeen};
 
@@ -147,9 +147,9 @@ impl RoleSeen {
 
 /// Remembers what a worker has said, in place of what it has said before.
 fn hear(shared: &Shared, memory: &mut Remembered, pod: String, status: &Status, now: Timestamp) {
-    let json = serde_json::to_vec(status).expect("a status has text keys only, so it is always JSON");
-    let said = Said { pod: pod.into_boxed_str(), at: now, is_sink: status.sink.is_some(), words: shared.words.pack(&json) };
-    match memory.said.iter_mut().find(|known| known.pod == said.pod) {
+    let known = memory.said.iter_mut().find(|known| *known.pod == *pod);
+    let said = Said::new(pod, status, now, &shared.words, known.as_deref());
+    match known {
         Some(known) => *known = said,
         None => memory.said.push(said),
     }

@@ -17,7 +17,7 @@ use kube::client::Body;
 use tower::BoxError;
 use tower::filter::{FilterLayer, Predicate};
 
-use crate::clock::boottime_millis;
+use stockpipeline_program::clock::boottime_millis;
 
 /// Not opened yet.
 const UNOPENED: u64 = 0;

@@ -1,42 +1,22 @@
 //! The read-only endpoints of the operator: `/livez`, `/readyz` and `/metrics`.
-//!
-//! One connection serves one request and lives for a few seconds at most. When all places are taken the oldest connection makes room: an
-//! honest client is done within milliseconds, so it is a slow one that goes.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use stockpipeline::launch::{LIVEZ_PATH, METRICS_PATH, READYZ_PATH};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use stockpipeline_program::clock::boottime_millis;
+use stockpipeline_program::http::{self, Limits, verdict};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
-use crate::clock::boottime_millis;
 use crate::metrics::{CONTENT_TYPE, Metrics};
 use crate::reconcile::pulse::Pulse;
 
-/// Connections at one time; one more ends the oldest.
-const CONNECTIONS: usize = 64;
-/// Bytes of a request's line and headers.
-const HEADER_BYTES: usize = 16 * 1024;
-/// Time until the headers are complete.
-const HEADER_TIME: Duration = Duration::from_secs(5);
-/// Time of a whole connection, the client's reading included.
-const CONNECTION_TIME: Duration = Duration::from_secs(10);
-/// Wait after a failed accept, such as one without a free file descriptor, so that the loop does not spin.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The election's loop moves at least once in a lease's duration and some requests; longer means that it stands.
 const SILENT_MILLIS: u64 = 60_000;
 /// Without an answer of the API server for this long the process can do nothing.
@@ -107,49 +87,7 @@ struct Sources {
 
 /// Serves the endpoints on a listener until the token is cancelled. Never fails: a client's error ends its connection only.
 pub async fn serve(listener: TcpListener, health: Health, metrics: Metrics, shutdown: CancellationToken) {
-    let router = router(Sources { health, metrics });
-    let mut connections = JoinSet::new();
-    let mut by_age = VecDeque::new();
-    loop {
-        let stream = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            Some(_ended) = connections.join_next() => continue,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _peer)) => stream,
-                Err(error) => {
-                    warn!(error = %error, "failed to accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            },
-        };
-        make_room(&mut by_age);
-        by_age.push_back(connections.spawn(connection(stream, router.clone())));
-    }
-}
-
-fn make_room(by_age: &mut VecDeque<AbortHandle>) {
-    by_age.retain(|connection| !connection.is_finished());
-    while by_age.len() >= CONNECTIONS {
-        if let Some(oldest) = by_age.pop_front() {
-            oldest.abort();
-        }
-    }
-}
-
-async fn connection(stream: TcpStream, router: Router) {
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
-        .max_buf_size(HEADER_BYTES)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match timeout(CONNECTION_TIME, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(error = %error, "a client's request failed"),
-        Err(_elapsed) => debug!("a client was too slow"),
-    }
+    http::serve(Limits::DEFAULT, listener, router(Sources { health, metrics }), shutdown).await;
 }
 
 fn router(sources: Sources) -> Router {
@@ -158,13 +96,6 @@ fn router(sources: Sources) -> Router {
         .route(READYZ_PATH, get(async |State(sources): State<Sources>| verdict(sources.health.ready(boottime_millis()))))
         .route(METRICS_PATH, get(show_metrics))
         .with_state(sources)
-}
-
-fn verdict(verdict: Result<(), String>) -> Response {
-    match verdict {
-        Ok(()) => (StatusCode::OK, "ok\n").into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
-    }
 }
 
 async fn show_metrics(State(sources): State<Sources>) -> Response {

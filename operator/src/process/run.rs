@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::catalog::converge::Catalogue;
-use crate::clock::{self, boottime_millis};
 use crate::error::chain;
 use crate::hash;
 use crate::metrics::Metrics;
@@ -21,6 +20,7 @@ use crate::process::http::{self, Health};
 use crate::process::leader::{Candidate, Elector, Lost, Rhythm};
 use crate::reconcile::controller::{self, Context, ControllerError};
 use crate::settings::Settings;
+use stockpipeline_program::clock::{self, boottime_millis};
 
 /// How long others wait for a leader who does not renew.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);

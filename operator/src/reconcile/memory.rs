@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use stockpipeline::status::Status;
 
 use crate::accept::revisions::Contents;
 use crate::apply::Settled;
@@ -13,7 +12,7 @@ use crate::catalog::decide::CatalogReport;
 use crate::desired::scaler::History;
 use crate::error::Retry;
 use crate::hash;
-use crate::observe::{Key, Packed};
+use crate::observe::{Key, Said};
 use crate::resource::crd::report::StockPipelineStatus;
 
 /// What is remembered of one pipeline.
@@ -49,26 +48,6 @@ pub(crate) struct Remembered {
     pub(crate) written: Option<Written>,
     /// Failed attempts in a row to write the status.
     pub(crate) failures: u32,
-}
-
-/// What a worker has said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    /// Name of its pod.
-    pub(crate) pod: Box<str>,
-    /// When.
-    pub(crate) at: Timestamp,
-    /// Whether it is a sink.
-    pub(crate) is_sink: bool,
-    /// Its status.
-    pub(crate) words: Packed,
-}
-
-impl Said {
-    /// Returns its status.
-    pub(crate) fn status(&self) -> Option<Status> {
-        serde_json::from_slice(&self.words.unpack()).ok()
-    }
 }
 
 /// A status that was written.

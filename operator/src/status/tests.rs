@@ -248,8 +248,8 @@ fn steps_on_the_way_wait_for_each_other_and_their_end_and_trouble_do_not() {
     let before = status(|_| {});
     let check = |after: &StockPipelineStatus, since: u64| worth(Some(&before), after, Duration::from_secs(since));
     let step = status(|findings| findings.sink = well().sink);
-    assert_eq!(check(&step, 1), Worth::In(Duration::from_secs(4)));
-    assert_eq!(check(&step, 5), Worth::Now);
+    assert_eq!(check(&step, 1), Worth::In(Duration::from_secs(9)));
+    assert_eq!(check(&step, 10), Worth::Now);
     let trouble = status(|findings| findings.sink.reason = Availability::CrashLoop);
     assert_eq!(check(&trouble, 1), Worth::Now);
     let end = status(|findings| (findings.sink, findings.producer) = (well().sink, well().producer));

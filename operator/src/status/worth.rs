@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::resource::crd::report::{ComponentStatus, StockPipelineStatus};
 
 /// How long a step on the way waits after any write: most arrive within that time, and only that they have is news.
-const STEPS_EVERY: Duration = Duration::from_secs(5);
+const STEPS_EVERY: Duration = Duration::from_secs(10);
 /// How long numbers wait after any write.
 const NUMBERS_EVERY: Duration = Duration::from_secs(30);
 /// Hundredths by which a number has to move.

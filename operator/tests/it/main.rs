@@ -16,6 +16,8 @@ mod chart;
 mod cluster;
 mod dockerfile;
 mod end_to_end;
+#[path = "../../../e2e/free_port.rs"]
+mod free_port;
 mod iam;
 mod leader;
 mod moto;

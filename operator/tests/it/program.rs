@@ -3,6 +3,8 @@
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::free_port::free_port;
+
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_stockpipeline-operator");
 /// Credentials for endpoints that check none.
@@ -28,7 +30,7 @@ impl Operator {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("kubeconfig");
         std::fs::write(&config, kubeconfig).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = Command::new(PROGRAM)
             .args(["run", "--log-format=json", "--worker-image=worker:1"])
             .args((!arguments.iter().any(|argument| argument.starts_with("--namespace="))).then_some("--namespace=system"))

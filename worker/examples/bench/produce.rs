@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow, ensure};
 use serde_json::json;
 use stockpipeline::Pipeline;
 use stockpipeline::layout::Epoch;
-use stockpipeline_worker::clock::{boottime_millis, wall_millis};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::feed::{Feed, Limits, Opening, Places};
 use stockpipeline_worker::metrics::ProducerMetrics;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, ensure};
 use stockpipeline::Pipeline;
 use stockpipeline::layout::Epoch;
-use stockpipeline_worker::clock::{boottime_millis, wall_millis};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::metrics::{SinkMetrics, StoreMetrics};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use stockpipeline_worker::clock::cpu_seconds;
+use stockpipeline_program::clock::cpu_seconds;
 use stockpipeline_worker::memory::peak_bytes;
 
 use crate::figure::Measurement;

@@ -6,7 +6,7 @@ use anyhow::{bail, ensure};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use stockpipeline_worker::clock::wall_millis;
+use stockpipeline_program::clock::wall_millis;
 
 use crate::tick::{self, Tick};
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use stockpipeline::Pipeline;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
-use stockpipeline_worker::clock::{boottime_millis, wall_millis};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::failpoint::Failpoints;
 use stockpipeline_worker::kafka::{Clients, Identity};

@@ -30,7 +30,7 @@ pub(crate) struct Topic {
 impl Topic {
     /// Makes a topic with a name of its own, on as many replicas as there are brokers, at most three.
     pub(crate) fn create(kafka: &str, purpose: &str, partitions: i32) -> anyhow::Result<Self> {
-        let name = format!("bench-{purpose}-{}-{}", std::process::id(), stockpipeline_worker::clock::wall_millis());
+        let name = format!("bench-{purpose}-{}-{}", std::process::id(), stockpipeline_program::clock::wall_millis());
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", kafka).set("log_level", "3");
         let (admin, asker): (AdminClient<_>, BaseConsumer) = (config.create()?, config.create()?);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use stockpipeline::layout::parse_object_key;
-use stockpipeline_worker::clock::wall_millis;
+use stockpipeline_program::clock::wall_millis;
 
 use crate::catalogue::{Catalogue, DATABASE};
 use crate::document::{Wanted, document};

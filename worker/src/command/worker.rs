@@ -16,7 +16,6 @@ use super::connect::{self, StoreOptions};
 use super::documents::{folder_of, load};
 use super::zone::zone;
 use super::{CommandError, Surroundings, WorkerArguments};
-use crate::clock::{self, boottime_millis, wall_millis};
 use crate::contact::Contact;
 use crate::feed::{self, Feed};
 use crate::http;
@@ -28,6 +27,7 @@ use crate::progress::Progress;
 use crate::sink;
 use crate::status::{Role, Status, StatusCell};
 use crate::store::Gate;
+use stockpipeline_program::clock::{self, boottime_millis, wall_millis};
 
 /// Memory limit that is assumed where the control group has none.
 const ASSUMED_LIMIT_BYTES: u64 = 1 << 30;

@@ -12,7 +12,7 @@ use rdkafka::producer::ProducerContext;
 use tracing::{debug, error, info, warn};
 
 use super::{TokenSource, is_about_permission};
-use crate::clock::wall_millis;
+use stockpipeline_program::clock::wall_millis;
 
 /// Context of a Kafka client. Clones share their state.
 ///

@@ -8,7 +8,7 @@ use aws_msk_iam_sasl_signer::{generate_auth_token, generate_auth_token_from_cred
 use rdkafka::client::OAuthToken;
 use tracing::warn;
 
-use crate::clock::wall_millis;
+use stockpipeline_program::clock::wall_millis;
 
 /// How long a token may take: credentials may come from STS or the metadata service.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(20);

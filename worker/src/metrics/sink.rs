@@ -16,7 +16,7 @@ use prometheus_client::registry::Unit;
 use stockpipeline::plan::{SealReason, ZoneName};
 
 use super::{Registry, gauge_value};
-use crate::clock::boottime_millis;
+use stockpipeline_program::clock::boottime_millis;
 
 /// Reasons whose series exist from the start.
 const SEAL_REASONS: [SealReason; 8] = [

@@ -107,7 +107,7 @@ fn what_a_sink_does_shows_in_its_text() {
 fn time_since_the_last_commit_is_counted_when_it_is_read() {
     let mut registry = Registry::new("sink");
     let sink = SinkMetrics::register(&mut registry);
-    sink.committed(crate::clock::boottime_millis() - 90_000);
+    sink.committed(stockpipeline_program::clock::boottime_millis() - 90_000);
     let text = registry.render();
     let value = text.lines().find_map(|line| line.strip_prefix("stockpipeline_seconds_since_last_commit ")).unwrap();
     assert!((90.0..120.0).contains(&value.parse::<f64>().unwrap()), "{value}");

@@ -16,9 +16,9 @@ use super::glue::{BATCH, Failure, NewPartition, Registered, TableDescriptor};
 use super::halving::Halving;
 use super::state::{Entry, told};
 use super::{Handed, Shared, ZoneTable};
-use crate::clock::wall_millis;
 use crate::error::line;
 use crate::store::Store;
+use stockpipeline_program::clock::wall_millis;
 
 /// Time between two looks at whether an audit is due, and the first pause after one that failed.
 const TICK: Duration = Duration::from_secs(1);

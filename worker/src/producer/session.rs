@@ -340,7 +340,7 @@ fn start_transactions(context: &Context, sender: &Sender) -> bool {
         if context.shutdown.is_cancelled() {
             return false;
         }
-        context.status.beat(crate::clock::boottime_millis());
+        context.status.beat(stockpipeline_program::clock::boottime_millis());
         match transaction::init(sender) {
             Ok(()) => return true,
             Err(error) => {

@@ -19,10 +19,10 @@ use super::silence::Mutes;
 use super::start::Started;
 use super::work::{Cause, Ticket, Work};
 use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
-use crate::clock::boottime_millis;
 use crate::failpoint::Point;
 use crate::ledger::Hint;
 use crate::source::{Event, Joining, Signal, Source};
+use stockpipeline_program::clock::boottime_millis;
 
 /// Wait for records while nothing is on its way; also the longest delay of a time-based rotation.
 const IDLE_WAIT: Duration = Duration::from_millis(20);

@@ -7,10 +7,10 @@ use stockpipeline::plan::{Plan, ZoneName};
 
 use super::pool::Body;
 use super::work::Delivery;
-use crate::clock::boottime_millis;
 use crate::failpoint::{Failpoints, Point};
 use crate::ledger::{Decision, Ledger, LedgerError};
 use crate::partitions::Announcement;
+use stockpipeline_program::clock::boottime_millis;
 
 /// Objects of one plan that are written at a time.
 const OBJECTS_AT_ONCE: usize = 8;

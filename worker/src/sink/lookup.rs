@@ -11,11 +11,11 @@ use stockpipeline::plan::{Plan, Root};
 use super::question::Question;
 use super::rotation::report;
 use super::work::Work;
-use crate::clock::boottime_millis;
 use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
 use crate::progress::{PartitionProgress, Progress};
 use crate::source::SourceContext;
+use stockpipeline_program::clock::boottime_millis;
 
 /// Longest wait for one answer of a broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);

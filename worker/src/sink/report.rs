@@ -13,11 +13,11 @@ use super::loss::Losses;
 use super::partition::{Flight, Partition};
 use super::unreadable::Unreadable;
 use super::{Context, figures, silence};
-use crate::clock::{boottime_millis, wall_millis};
 use crate::error::Class;
 use crate::source::Observation;
 use crate::status::{Dependency, Failure, Reason, SinkStatus, State, Status, TopicReport};
 use crate::store::Trouble;
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// How often the status is replaced.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);

@@ -14,11 +14,11 @@ use super::pool::{Encoded, Filled, Job, Origin};
 use super::work::{Delivery, Ticket, Work};
 use super::{SinkError, ledger_reason};
 use crate::batch::Buffer;
-use crate::clock::{wall_micros, wall_millis};
 use crate::error::line;
 use crate::failpoint::Point;
 use crate::ledger::{LedgerError, is_executable};
 use crate::status::Reason;
+use stockpipeline_program::clock::{wall_micros, wall_millis};
 
 /// After this long without a completed plan, the last one gets its done mark, so that the next owner need not look at its objects.
 const IDLE_UNTIL_MARKED: Duration = Duration::from_mins(10);

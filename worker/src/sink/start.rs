@@ -13,13 +13,13 @@ use stockpipeline::plan::{PLAN_VERSION, Root};
 use tokio::runtime::Handle;
 
 use super::Context;
-use crate::clock::{boottime_millis, wall_millis};
 use crate::error::Class;
 use crate::kafka::{self, KafkaError, TopicIdentity};
 use crate::ledger::{Hint, Ledger, LedgerError};
 use crate::status::{Failure, Reason};
 use crate::store::{Probe, StoreError};
 use crate::topic;
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// Longest wait for one answer of a broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::statistics::{Broker, Statistics};
 
-use super::MESSAGE_OVERHEAD_BYTES;
+use super::message::OVERHEAD_BYTES;
 
 /// How long a broker may leave a request without a byte of an answer before it counts as one that does not answer. Nothing that is asked of the
 /// leader of a partition waits for longer than half a second.
@@ -104,7 +104,7 @@ impl Observation {
         }
         seen.silent =
             silent.into_iter().map(|(id, partitions)| SilentBroker { id, name: name(id, brokers.get(&id)), partitions }).collect();
-        seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * MESSAGE_OVERHEAD_BYTES as u64;
+        seen.fetched_bytes += u64::try_from(seen.fetched_messages).unwrap_or(0) * OVERHEAD_BYTES as u64;
         seen
     }
 }

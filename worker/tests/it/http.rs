@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stockpipeline_worker::clock::{boottime_millis, wall_millis};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
+use stockpipeline_program::http::Limits;
 use stockpipeline_worker::error::Class;
-use stockpipeline_worker::http::{Limits, serve_within};
+use stockpipeline_worker::http::serve_within;
 use stockpipeline_worker::metrics::{Registry, SinkMetrics};
 use stockpipeline_worker::status::{Failure, HEARTBEAT_LIMIT_MILLIS, Reason, Role, State, Status, StatusCell};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -11,6 +11,8 @@ mod charts;
 mod command_line;
 mod faults;
 mod feed;
+#[path = "../../../e2e/free_port.rs"]
+mod free_port;
 mod http;
 mod local;
 mod producer;

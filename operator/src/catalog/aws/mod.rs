@@ -19,7 +19,6 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
@@ -30,7 +29,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use stockpipeline::check::{allowed_addresses, is_forbidden_address};
+use stockpipeline::check::is_forbidden_address;
+use stockpipeline_program::lookup::Resolver;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -221,19 +221,6 @@ fn code_of_role(error: &CredentialsError) -> &'static str {
 fn session_name(namespace: &str) -> String {
     let name = format!("stockpipeline-{namespace}");
     name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(MAX_SESSION_NAME).collect()
-}
-
-/// Looks names up as the system does, and leaves out addresses that nothing may connect to.
-#[derive(Debug, Clone)]
-struct Resolver;
-
-impl ResolveDns for Resolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            allowed_addresses(found.map(|address| address.ip())).map_err(ResolveDnsError::new)
-        })
-    }
 }
 
 /// Calls one service: in its turn, within its time, counted, and with a write only while this process may write.

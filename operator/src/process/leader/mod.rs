@@ -17,11 +17,11 @@ use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::clock::boottime_millis;
 use crate::error::chain;
 use crate::process::fence::Fence;
 use crate::process::http::Health;
 use election::{Sight, Step, holder, is_older, released, renewed};
+use stockpipeline_program::clock::boottime_millis;
 
 /// How long the lease is fought for; `duration` of the [`Candidate`] is longer than all of these together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

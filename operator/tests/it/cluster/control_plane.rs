@@ -11,6 +11,7 @@ use kube::{Client, Config};
 use serde_json::json;
 
 use super::{define, until};
+use crate::free_port::free_port;
 
 /// The administrator's token.
 const TOKEN: &str = "of-the-tests-own-cluster";
@@ -27,7 +28,7 @@ impl ControlPlane {
     /// Starts one that knows the custom resource. What it asks of pods goes through a socket in its folder, [`ControlPlane::socket`].
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let ports = free_ports();
+        let ports = [(); 3].map(|()| free_port());
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("tokens.csv"), format!("{TOKEN},admin,admin,system:masters\n")).unwrap();
         openssl(&["genrsa", "-out", &path("accounts.key").display().to_string(), "2048"]);
@@ -162,11 +163,6 @@ impl Drop for ControlPlane {
         end(&mut self.api_server);
         end(&mut self.etcd);
     }
-}
-
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn openssl(arguments: &[&str]) {

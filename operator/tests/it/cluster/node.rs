@@ -21,6 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Namespace;
+use crate::free_port::free_port;
 
 /// Where the workers' volume is mounted in their containers.
 const MOUNTED: &str = "/etc/stockpipeline";
@@ -107,9 +108,7 @@ impl Work {
             // As a kubelet it tries again, until the pod is gone or what it needs is there.
             return;
         }
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let port = free_port();
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let here = |text: &str| text.replace(MOUNTED, &mounted.display().to_string());
         let log = std::fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
@@ -190,7 +189,8 @@ impl Work {
             drop(self.pods.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await);
             return;
         }
-        assert!(ended.is_none(), "{name} has ended with {ended:?}; see {}/{name}.log", self.folder.display());
+        let said = || std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default();
+        assert!(ended.is_none(), "{name} has ended with {ended:?} after it said:\n{}", said());
         let url = format!("http://127.0.0.1:{}{READYZ_PATH}", running.port);
         let is_ready = reqwest::get(url).await.is_ok_and(|answer| answer.status().is_success());
         if running.is_ready == Some(is_ready) {

@@ -347,9 +347,9 @@ fn replay_throughput() {
         stage.replay.is_transactional = is_transactional;
         let running = stage.replay.start(WhenDone::Return);
         wait_until("it feeds", || running.progress.rows_read.load(Ordering::Relaxed) > 0);
-        let (start, cpu) = (Instant::now(), stockpipeline_worker::clock::cpu_seconds());
+        let (start, cpu) = (Instant::now(), stockpipeline_program::clock::cpu_seconds());
         assert_eq!(running.join().unwrap(), Outcome::Completed);
-        let (seconds, cpu) = (start.elapsed().as_secs_f64(), stockpipeline_worker::clock::cpu_seconds() - cpu);
+        let (seconds, cpu) = (start.elapsed().as_secs_f64(), stockpipeline_program::clock::cpu_seconds() - cpu);
         #[expect(clippy::cast_precision_loss, reason = "a figure to look at")]
         let rows = ROWS as f64;
         println!("transactional {is_transactional}, {codec}: {:.0} rows/s, {:.0} rows a CPU second", rows / seconds, rows / cpu);

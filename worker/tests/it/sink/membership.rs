@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use stockpipeline_worker::clock::wall_millis;
+use stockpipeline_program::clock::wall_millis;
 use stockpipeline_worker::status::{Failure, Reason, State, ready};
 
 use super::stage::{RunningSink, Stage, until};

@@ -1,7 +1,6 @@
 //! The stage of a sink's test: a broker, an S3 server with a faulty proxy before it, a pipeline, and sinks in this
 //! process or in children.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use stockpipeline::check::UnknownFields;
 use stockpipeline::document::Document;
 use stockpipeline::layout::{Epoch, LedgerKeys};
 use stockpipeline::plan::Plan;
+use stockpipeline_program::clock::boottime_millis;
 use stockpipeline_worker::audit::{self, Report, Tail};
-use stockpipeline_worker::clock::boottime_millis;
 use stockpipeline_worker::contact::Contact;
 use stockpipeline_worker::embedded::{EmbeddedBroker, EmbeddedS3};
 use stockpipeline_worker::failpoint::Failpoints;
@@ -32,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stored::{Place, Stored};
 use crate::faults::FaultyProxy;
+use crate::free_port::free_port;
 use crate::topics::real_brokers;
 
 /// Longest wait for anything.
@@ -307,8 +307,7 @@ impl Stage {
 
     /// Starts a sink or a producer as a process of its own.
     pub(crate) fn child_of(&self, role: &str, worker: &str, file: &Path, failpoint: &str) -> ChildSink {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let epoch = if self.is_real { vec![] } else { vec!["--epoch", self.epoch.as_str()] };
         let child = Command::new(env!("CARGO_BIN_EXE_stockpipeline-worker"))
             .arg(role)
