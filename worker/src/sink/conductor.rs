@@ -145,7 +145,9 @@ impl Conductor {
 
     /// Takes records, unless there is no room for them; then waits for work to finish instead.
     fn take(&mut self) {
-        let waiting_bytes: usize = self.partitions.values().map(Partition::waiting_bytes).sum();
+        // What waits for the store instead of an encoder is a batch a partition, within the budget, and no reason to hold up others.
+        let waiting_bytes: usize =
+            self.partitions.values().filter(|partition| !partition.should_pause()).map(Partition::waiting_bytes).sum();
         let stuck = self.budget.is_halted() || self.held || self.draining.is_some() || waiting_bytes > self.waiting_limit_bytes;
         if stuck {
             if let Ok(work) = self.inbox.recv_timeout(IDLE_WAIT)

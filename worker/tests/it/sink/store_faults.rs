@@ -119,3 +119,21 @@ fn memory_stays_in_its_budget_while_the_store_is_gone() {
     let produced: Vec<(i32, i64)> = (0..8).map(|partition| (partition, RECORDS)).collect();
     stage.assert_exactly_once(&produced);
 }
+
+#[test]
+fn partitions_that_wait_for_the_store_hold_up_no_other() {
+    const RECORDS: i64 = 10_000;
+    let stage = Stage::new(4);
+    (0..4).for_each(|partition| stage.produce(partition, 0, RECORDS));
+    for key in ["/p00000/", "/p00001/", "/p00002/"] {
+        stage.proxy.inject(Rule::new(Fault::Answer(503, "SlowDown")).method("PUT").key(key));
+    }
+    // What is taken at once of each is more than its buffers hold, and together it is more than may wait for an encoder.
+    let pipeline = stage.pipeline(|spec| spec["sink"]["rotation"]["maxRecords"] = 1_000.into());
+    let sink = stage.sink_with("only", pipeline, |context| context.memory_bytes = 16 << 20);
+    until("all of the last one is durable", || sink.durable() == RECORDS);
+    stage.proxy.heal();
+    until("all is durable", || sink.durable() == 4 * RECORDS);
+    assert!(sink.stop().unwrap().drained);
+    stage.assert_exactly_once(&[(0, RECORDS), (1, RECORDS), (2, RECORDS), (3, RECORDS)]);
+}
