@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use stockpipeline_program::clock::boottime_millis;
 
 use crate::store::Gate;
-use stockpipeline_program::clock::boottime_millis;
 
 /// How much more the clocks may differ before that counts as a sleep.
 const SLEEP_MICROS: i64 = 1_000_000;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::RDKafkaErrorCode;
 use stockpipeline::checked::Topic;
+use stockpipeline_program::clock::wall_millis;
 use tracing::{info, warn};
 
 use crate::kafka::{
     Admin, Clients, ConfigValue, KafkaError, NewTopic, Outcome, Reason, TopicDescription, is_about_permission, is_for_user,
 };
 use crate::status::{TopicDifference, TopicReport, TopicState};
-use stockpipeline_program::clock::wall_millis;
 
 /// How long one question to the brokers may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

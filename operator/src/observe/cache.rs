@@ -68,7 +68,7 @@ impl<K> Default for Cache<K> {
 impl<K: Resource + Serialize + DeserializeOwned> Cache<K> {
     /// Returns an object of a pipeline.
     pub(crate) fn get(&self, pipeline: &Key, name: &str) -> Option<Arc<K>> {
-        parse(self.0.read().unwrap_or_else(PoisonError::into_inner).find(pipeline, name)?)
+        parse(find(&self.0.read().unwrap_or_else(PoisonError::into_inner).by_pipeline, pipeline, name)?)
     }
 
     /// Returns every object of a pipeline by name.
@@ -144,10 +144,6 @@ impl Objects {
         of_pipeline.push((name.into_boxed_str(), packed));
         of_pipeline.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         Some(key)
-    }
-
-    fn find(&self, pipeline: &Key, name: &str) -> Option<&Packed> {
-        find(&self.by_pipeline, pipeline, name)
     }
 
     fn take(&mut self, place: Place<'_>) -> Option<Key> {

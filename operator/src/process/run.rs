@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::api::Api;
 use stockpipeline::launch::Exit;
+use stockpipeline_program::clock::{self, boottime_millis};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,6 @@ use crate::process::http::{self, Health};
 use crate::process::leader::{Candidate, Elector, Lost, Rhythm};
 use crate::reconcile::controller::{self, Context, ControllerError};
 use crate::settings::Settings;
-use stockpipeline_program::clock::{self, boottime_millis};
 
 /// How long others wait for a leader who does not renew.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::observe::Key;
 use stockpipeline_program::clock::boottime_millis;
+
+use crate::observe::Key;
 
 /// How often the controller says that it turns.
 pub(crate) const TURN: Duration = Duration::from_secs(10);

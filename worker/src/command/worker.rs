@@ -7,6 +7,7 @@ use std::time::Duration;
 use stockpipeline::check::UnknownFields;
 use stockpipeline::checked::{Pipeline, Producer};
 use stockpipeline::launch::Exit;
+use stockpipeline_program::clock::{self, boottime_millis, wall_millis};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -27,7 +28,6 @@ use crate::progress::Progress;
 use crate::sink;
 use crate::status::{Role, Status, StatusCell};
 use crate::store::Gate;
-use stockpipeline_program::clock::{self, boottime_millis, wall_millis};
 
 /// Memory limit that is assumed where the control group has none.
 const ASSUMED_LIMIT_BYTES: u64 = 1 << 30;

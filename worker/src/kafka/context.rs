@@ -9,10 +9,10 @@ use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use stockpipeline_program::clock::wall_millis;
 use tracing::{debug, error, info, warn};
 
 use super::{TokenSource, is_about_permission};
-use stockpipeline_program::clock::wall_millis;
 
 /// Context of a Kafka client. Clones share their state.
 ///

@@ -33,6 +33,8 @@ pub use self::bar::Screen;
 pub use self::error::LocalError;
 pub use self::summary::{Places, Summary};
 
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
+
 use crate::audit::{self, Difference, DifferenceKind, Report, Tail};
 use crate::contact::Contact;
 use crate::embedded::{EmbeddedBroker, EmbeddedS3};
@@ -45,7 +47,6 @@ use crate::progress::Progress;
 use crate::sink::{self, SinkError};
 use crate::status::{Role, Status, StatusCell};
 use crate::store::{Credentials, Gate, Settings, Store};
-use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// Session time-out of the group: the embedded broker lets members join only after the sessions of those that are gone.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);

@@ -14,9 +14,9 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
 use stockpipeline::plan::{SealReason, ZoneName};
+use stockpipeline_program::clock::boottime_millis;
 
 use super::{Registry, gauge_value};
-use stockpipeline_program::clock::boottime_millis;
 
 /// Reasons whose series exist from the start.
 const SEAL_REASONS: [SealReason; 8] = [

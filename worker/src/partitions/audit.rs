@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use stockpipeline::layout::{NULL_PARTITION, unescape};
+use stockpipeline_program::clock::wall_millis;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +19,6 @@ use super::state::{Entry, told};
 use super::{Handed, Shared, ZoneTable};
 use crate::error::line;
 use crate::store::Store;
-use stockpipeline_program::clock::wall_millis;
 
 /// Time between two looks at whether an audit is due, and the first pause after one that failed.
 const TICK: Duration = Duration::from_secs(1);

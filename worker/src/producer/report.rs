@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
+
 use super::{Context, Outcome, ProducerError};
 use crate::error::Class;
 use crate::feed::FeedError;
 use crate::metrics::TransactionOutcome;
 use crate::slots::Positions;
 use crate::status::{Failure, ProducerStatus, Reason, SlotStatus, State, Status, TopicReport};
-use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// How often `/status` is replaced while nothing changes its state.
 const REPLACE_EVERY: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use stockpipeline::plan::SealReason;
+use stockpipeline_program::clock::boottime_millis;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
@@ -22,7 +23,6 @@ use super::{Context, DRAIN_LIMIT, Outcome, SinkError};
 use crate::failpoint::Point;
 use crate::ledger::Hint;
 use crate::source::{Event, Joining, Signal, Source};
-use stockpipeline_program::clock::boottime_millis;
 
 /// Wait for records while nothing is on its way; also the longest delay of a time-based rotation.
 const IDLE_WAIT: Duration = Duration::from_millis(20);

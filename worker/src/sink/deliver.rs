@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use stockpipeline::plan::{Plan, ZoneName};
+use stockpipeline_program::clock::boottime_millis;
 
 use super::pool::Body;
 use super::work::Delivery;
 use crate::failpoint::{Failpoints, Point};
 use crate::ledger::{Decision, Ledger, LedgerError};
 use crate::partitions::Announcement;
-use stockpipeline_program::clock::boottime_millis;
 
 /// Objects of one plan that are written at a time.
 const OBJECTS_AT_ONCE: usize = 8;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use stockpipeline::plan::{Plan, Root};
+use stockpipeline_program::clock::boottime_millis;
 
 use super::question::Question;
 use super::rotation::report;
@@ -15,7 +16,6 @@ use crate::kafka::{self, KafkaError};
 use crate::ledger::{Hint, Ledger, LedgerError, Tail};
 use crate::progress::{PartitionProgress, Progress};
 use crate::source::SourceContext;
-use stockpipeline_program::clock::boottime_millis;
 
 /// Longest wait for one answer of a broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use stockpipeline::layout::Epoch;
 use stockpipeline::plan::{Plan, ZoneName};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 use super::budget::Budget;
 use super::loss::Losses;
@@ -17,7 +18,6 @@ use crate::error::Class;
 use crate::source::Observation;
 use crate::status::{Dependency, Failure, Reason, SinkStatus, State, Status, TopicReport};
 use crate::store::Trouble;
-use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// How often the status is replaced.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use stockpipeline::plan::{PLAN_VERSION, Plan, PlannedObject, SealReason};
+use stockpipeline_program::clock::{wall_micros, wall_millis};
 
 use super::conductor::Conductor;
 use super::deliver::{self, Beside};
@@ -18,7 +19,6 @@ use crate::error::line;
 use crate::failpoint::Point;
 use crate::ledger::{LedgerError, is_executable};
 use crate::status::Reason;
-use stockpipeline_program::clock::{wall_micros, wall_millis};
 
 /// After this long without a completed plan, the last one gets its done mark, so that the next owner need not look at its objects.
 const IDLE_UNTIL_MARKED: Duration = Duration::from_mins(10);

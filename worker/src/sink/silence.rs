@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use stockpipeline_program::clock::wall_millis;
+
 use super::conductor::Conductor;
 use super::partition::{Partition, Phase};
 use crate::error::Class;
 use crate::source::Observation;
 use crate::status::{Failure, Reason};
-use stockpipeline_program::clock::wall_millis;
 
 /// How long a question that a broker did not answer counts; it is asked again every few seconds.
 const UNANSWERED_LASTS: Duration = Duration::from_secs(15);

@@ -10,6 +10,7 @@ use rdkafka::error::KafkaError as ClientError;
 use stockpipeline::checked::StartFrom;
 use stockpipeline::layout::{Epoch, LedgerKeys};
 use stockpipeline::plan::{PLAN_VERSION, Root};
+use stockpipeline_program::clock::{boottime_millis, wall_millis};
 use tokio::runtime::Handle;
 
 use super::Context;
@@ -19,7 +20,6 @@ use crate::ledger::{Hint, Ledger, LedgerError};
 use crate::status::{Failure, Reason};
 use crate::store::{Probe, StoreError};
 use crate::topic;
-use stockpipeline_program::clock::{boottime_millis, wall_millis};
 
 /// Longest wait for one answer of a broker.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(5);

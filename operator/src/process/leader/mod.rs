@@ -14,6 +14,7 @@ use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use stockpipeline_program::clock::boottime_millis;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -21,7 +22,6 @@ use crate::error::chain;
 use crate::process::fence::Fence;
 use crate::process::http::Health;
 use election::{Sight, Step, holder, is_older, released, renewed};
-use stockpipeline_program::clock::boottime_millis;
 
 /// How long the lease is fought for; `duration` of the [`Candidate`] is longer than all of these together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
